@@ -1,0 +1,38 @@
+# Two commands do everything on a fresh Debian 12 or 13 machine with root: `make demo` and `make test`.
+SHELL := /bin/bash
+RUN := . tests/env.sh &&
+
+.PHONY: help setup demo demo-down test lint units sanity bench bed-up bed-down
+
+help: ## Show the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: ## Install what tests and demo need (Debian packages, pinned Python tools in a cache)
+	@bash tests/setup.sh
+
+demo: setup ## Deploy a real WordPress site's uploads to S3 on two webservers, and show it
+	@$(RUN) python demo/demo.py up
+
+demo-down: setup ## End the demo and remove everything it started
+	@$(RUN) python demo/demo.py down
+
+test: setup ## Run every test; ends in "N passed, N failed"
+	@$(RUN) python tests/all.py
+
+lint: setup ## Only the linters
+	@$(RUN) python tests/all.py lint
+
+units: setup ## Only the unit tests
+	@$(RUN) python tests/all.py units
+
+sanity: setup ## Only ansible-test sanity
+	@$(RUN) python tests/all.py sanity
+
+bench: setup ## Compare the sync engine with rclone on the same work
+	@$(RUN) python benchmarks/sync.py
+
+bed-up: setup ## Start the test bed: an S3 server, two webservers, a build machine
+	@$(RUN) tests/bed/bed up
+
+bed-down: setup ## Stop the test bed
+	@$(RUN) tests/bed/bed down
