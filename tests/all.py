@@ -1,0 +1,192 @@
+#!/usr/bin/env python3
+# Copyright (c) adt.assets contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run every test of the collection, or the named stages, and end in ``N passed, N failed``.
+
+A stage is a command. What it counts is real tests: the test cases of its JUnit files where it writes them,
+otherwise the command itself. A stage that fails without a failed test counts as one failure; one that claims
+success without a single test does too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass, field
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parent.parent
+CACHE = Path(os.environ["ADT_CACHE"])
+STAGED = CACHE / "staged" / Path(os.environ["ADT_TREE"]).name / "ansible_collections" / "adt" / "assets"
+LOGS = CACHE / "logs" / time.strftime("%Y%m%dT%H%M%S")
+GET_PIP = TOP / "tests" / "get_pip_stub.py"
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+@dataclass
+class Stage:
+    """One command: ``cwd`` to run in, ``junit`` globs (below ``cwd``) whose test cases are what it counts."""
+
+    name: str
+    group: str
+    command: list[str]
+    cwd: Path = TOP
+    junit: str = ""
+    bed: str = ""
+    env: dict[str, str] = field(default_factory=dict)
+
+
+def pytest(name: str, group: str, *paths: str, bed: str = "") -> Stage:
+    """A stage that runs pytest and counts its cases."""
+    report = LOGS / f"{name}.xml"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junit-xml={report}", *paths]
+    tree = Path(os.environ["ADT_TREE"])
+    return Stage(name, group, command, junit=str(report), bed=bed, env={"PYTHONPATH": str(tree)})
+
+
+def stages() -> list[Stage]:
+    """All stages, the quick ones first."""
+    ansible_test = ["ansible-test"]
+    venv = ["--venv", "--python", PYTHON]
+    return [
+        Stage("ruff", "lint", ["ruff", "check", "."]),
+        Stage("ruff-format", "lint", ["ruff", "format", "--check", "."]),
+        Stage(
+            "mypy",
+            "lint",
+            ["mypy", "--config-file", str(TOP / "pyproject.toml"), "ansible_collections/adt/assets/plugins"],
+            cwd=Path(os.environ["ADT_TREE"]),
+            env={"MYPYPATH": os.environ["ADT_TREE"]},
+        ),
+        Stage("yamllint", "lint", ["yamllint", "--strict", "."]),
+        Stage("ansible-lint", "lint", ["ansible-lint", "--offline", "--strict"], cwd=STAGED),
+        Stage(
+            "antsibull-docs",
+            "lint",
+            ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "--skip-rstcheck", "."],
+            cwd=STAGED,
+        ),
+        Stage("changelog", "lint", ["antsibull-changelog", "lint"], cwd=STAGED),
+        pytest("unit", "units", "tests/unit"),
+        Stage(
+            "ansible-test-units", "units", [*ansible_test, "units", *venv], cwd=STAGED, junit="tests/output/junit/*.xml"
+        ),
+        Stage(
+            "ansible-test-sanity",
+            "sanity",
+            [*ansible_test, "sanity", "--junit", *venv],
+            cwd=STAGED,
+            junit="tests/output/junit/*.xml",
+        ),
+        Stage("galaxy-importer", "importer", [sys.executable, "tests/importer.py", str(STAGED)]),
+    ]
+
+
+def stage_collection() -> None:
+    """Copy the tree to where ansible-test wants it: a real directory below ansible_collections/adt/assets."""
+    STAGED.parent.mkdir(parents=True, exist_ok=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=TOP,
+        check=True,
+        stdout=subprocess.PIPE,
+    ).stdout
+    present = b"\0".join(name for name in listed.split(b"\0") if name and (TOP / os.fsdecode(name)).exists())
+    shutil.rmtree(STAGED, ignore_errors=True)
+    STAGED.mkdir()
+    subprocess.run(["rsync", "-a", "--from0", "--files-from=-", f"{TOP}/", f"{STAGED}/"], input=present, check=True)
+    # ansible-test takes the tree for a collection in source control only inside a repository.
+    subprocess.run("git init -q && git add -A", shell=True, cwd=STAGED, check=True)
+    for dependency in ("amazon/aws",):
+        link = STAGED.parent.parent / dependency
+        link.parent.mkdir(exist_ok=True)
+        if not link.is_symlink():
+            link.symlink_to(installed_collections() / dependency)
+
+
+def installed_collections() -> Path:
+    """Where the pinned ``ansible`` package keeps its collections."""
+    return next(Path(os.environ["ADT_VENV"]).glob("lib/python3*/site-packages/ansible_collections"))
+
+
+def provide_get_pip() -> None:
+    """Put a stand-in for get-pip.py into ansible-test's cache: many networks can't reach its download host."""
+    package = next(Path(os.environ["ADT_VENV"]).glob("lib/python3*/site-packages/ansible_test/_internal"))
+    pinned = re.search(r"pip='([\d.]+)'", (package / "python_requirements.py").read_text())
+    if not pinned:
+        raise SystemExit("tests/all.py: this ansible-core names its pip version in another way than known here")
+    cache = Path.home() / ".ansible" / "test" / "cache"
+    cache.mkdir(parents=True, exist_ok=True)
+    shutil.copy(GET_PIP, cache / f"get_pip_{pinned.group(1).replace('.', '_')}.py")
+
+
+def count(stage: Stage, returncode: int) -> tuple[int, int]:
+    """Passed and failed test cases of a finished stage."""
+    if not stage.junit:
+        return (1, 0) if returncode == 0 else (0, 1)
+    pattern = Path(stage.junit) if stage.junit.startswith("/") else stage.cwd / stage.junit
+    passed = failed = 0
+    for report in pattern.parent.glob(pattern.name):
+        for case in ET.parse(report).getroot().iter("testcase"):
+            if case.find("failure") is not None or case.find("error") is not None:
+                failed += 1
+            elif case.find("skipped") is None:
+                passed += 1
+    if (returncode != 0 and failed == 0) or passed + failed == 0:
+        failed += 1
+    return passed, failed
+
+
+def run(stage: Stage) -> tuple[int, int]:
+    """Run one stage with its output in a log; show the log's end when it fails."""
+    log = LOGS / f"{stage.name}.log"
+    print(f"=== {stage.name} … ", end="", flush=True)
+    began = time.monotonic()
+    if stage.junit and not stage.junit.startswith("/"):
+        for old in stage.cwd.glob(stage.junit):
+            old.unlink()
+    with log.open("wb") as out:
+        done = subprocess.run(
+            stage.command,
+            cwd=stage.cwd,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **stage.env},
+            check=False,
+        )
+    passed, failed = count(stage, done.returncode)
+    print(f"{passed} passed, {failed} failed ({time.monotonic() - began:.0f} s)", flush=True)
+    if failed:
+        text = log.read_text(errors="replace").splitlines()
+        print("\n".join(f"    {line}" for line in text[-60:]))
+        print(f"    whole log: {log}", flush=True)
+    return passed, failed
+
+
+def main() -> int:
+    """Run the chosen groups or stages; 0 when nothing failed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("only", nargs="*", help="groups or stages to run, all by default")
+    chosen = parser.parse_args().only
+    todo = [stage for stage in stages() if not chosen or {stage.name, stage.group} & set(chosen)]
+    if not todo:
+        parser.error(f"no such stage; there are: {', '.join(stage.name for stage in stages())}")
+    LOGS.mkdir(parents=True, exist_ok=True)
+    stage_collection()
+    provide_get_pip()
+    results = [run(stage) for stage in todo]
+    passed, failed = (sum(column) for column in zip(*results))
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
