@@ -7,4 +7,6 @@ export ADT_VENV ADT_TREE
 export PATH="$ADT_VENV/bin:$PATH"
 export ANSIBLE_COLLECTIONS_PATH="$ADT_TREE"
 export ANSIBLE_CONFIG="$_top/tests/ansible.cfg"
+# lab.py, the corpus and the reader are used by the tests and the demo alike.
+export PYTHONPATH="$_top/tests/tools"
 unset _top

@@ -1,0 +1,111 @@
+# Copyright (c) adt.assets contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A running test bed as Python sees it: its hosts, its S3 store, and playbooks run against it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import urllib.error
+import urllib.parse
+import urllib.request
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+
+class Bed:
+    """The bed called ``name``; it must be up (``tests/bed/bed up --name NAME``)."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.folder = Path(os.environ["ADT_CACHE"], "beds", name)
+        self.inventory = self.folder / "inventory.yml"
+        self.ssh_config = self.folder / "ssh_config"
+
+    @cached_property
+    def env(self) -> dict[str, str]:
+        """The bed's S3 endpoint and keys, as its ``env`` file exports them."""
+        script = f"set -a; . {shlex.quote(str(self.folder / 'env'))}; env -0"
+        shown = subprocess.run(
+            ["env", "-i", "bash", "-c", script], check=True, stdout=subprocess.PIPE, text=True
+        ).stdout
+        return dict(line.split("=", 1) for line in shown.split("\0") if "=" in line)
+
+    def on(self, host: str, command: str, check: bool = True) -> str:
+        """What a shell command prints on a host, run as root. Raises CalledProcessError when it fails and ``check``."""
+        remote = ["ssh", "-F", str(self.ssh_config), host, "sudo bash -c " + shlex.quote(command)]
+        return subprocess.run(remote, check=check, stdout=subprocess.PIPE, text=True).stdout
+
+    def address(self, host: str) -> str:
+        """The IP address that the bed's ssh_config has for a host."""
+        ask = ["ssh", "-G", "-F", str(self.ssh_config), host]
+        shown = subprocess.run(ask, check=True, stdout=subprocess.PIPE, text=True).stdout
+        return next(line.split()[1] for line in shown.splitlines() if line.startswith("hostname "))
+
+    @cached_property
+    def s3(self) -> Any:
+        """A plain S3 client for the bed's store."""
+        return boto3.client(
+            "s3",
+            endpoint_url=self.env["S3_ENDPOINT"],
+            aws_access_key_id=self.env["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=self.env["AWS_SECRET_ACCESS_KEY"],
+            region_name=self.env["AWS_DEFAULT_REGION"],
+            config=Config(request_checksum_calculation="when_required", s3={"addressing_style": "path"}),
+        )
+
+    def buckets(self) -> list[str]:
+        """The names of all buckets."""
+        return sorted(entry["Name"] for entry in self.s3.list_buckets()["Buckets"])
+
+    def objects(self, bucket: str) -> dict[str, dict[str, Any]]:
+        """All objects of a bucket by key, as ListObjectsV2 gives them."""
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+        return {item["Key"]: item for page in pages for item in page.get("Contents", [])}
+
+    def remove_bucket(self, bucket: str) -> None:
+        """Delete a bucket with everything in it; fine when it is gone already."""
+        if bucket not in self.buckets():
+            return
+        for key in self.objects(bucket):
+            self.s3.delete_object(Bucket=bucket, Key=key)
+        self.s3.delete_bucket(Bucket=bucket)
+
+    def requests(self) -> list[str]:
+        """The lines of the store's access log: ``time method uri status request_length bytes_sent``."""
+        return self.on("store", "cat /var/log/nginx/s3.log").splitlines()
+
+    def playbook(
+        self, name: str, variables: dict[str, Any], *options: str, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a playbook (``adt.assets.deploy`` or a path) against the bed's inventory as a user does.
+
+        The variables go through a private file, so that nothing secret stands in a command line.
+        """
+        passed = self.folder / "variables.json"
+        with os.fdopen(os.open(passed, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+            json.dump(variables, out)
+        command = ["ansible-playbook", name, "-i", str(self.inventory), "-e", f"@{passed}", *options]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        if check and done.returncode:
+            raise AssertionError(f"{shlex.join(command)} failed:\n{done.stdout}")
+        return done
+
+    def url(self, host: str, path: str) -> str:
+        """Where a webserver serves a file of its webroot."""
+        return f"http://{self.address(host)}/{urllib.parse.quote(path)}"
+
+    def fetch(self, host: str, path: str) -> bytes | None:
+        """The body of a file that a webserver serves, or None when it answers with an error."""
+        try:
+            with urllib.request.urlopen(self.url(host, path), timeout=10) as answer:
+                return answer.read()
+        except urllib.error.HTTPError:
+            return None
