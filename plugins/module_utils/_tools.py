@@ -1,0 +1,103 @@
+# Copyright (c) adt.assets contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the plan has to know about mount tools, read on the controller from the role's tool tables. Names no tool."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+from ._template import Problem
+
+TABLES = Path(__file__).resolve().parents[2] / "roles" / "asset_mount" / "vars" / "tools"
+INSTALL_WORDS = ("repo", "binary", "source", "script")
+
+_TOP = "__asset_mount_tool"
+_MOUNT_TOOL = re.compile(r"\s*DATASTOREMOUNTTOOL:([^:#\s]+)(?::([^:#\s]*))?\s*(?:#.*)?")
+
+
+class ToolTableError(Exception):
+    """A tool table is missing or wrong: a mistake in the collection or in a table that somebody added."""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """The part of a tool table that planning needs. Capabilities are ``yes``, ``warn`` or ``no``."""
+
+    name: str
+    default: bool
+    buildstyles_names: tuple[str, ...]
+    capabilities: dict[str, str]
+
+    def can(self, capability: str) -> str:
+        """``yes``, ``warn`` or ``no``; what a table doesn't say is ``no``."""
+        return self.capabilities.get(capability, "no")
+
+
+@dataclass(frozen=True)
+class BuildStyle:
+    """The mount tool that a ``buildstyles.dat`` names, and the word with which it says how that is installed."""
+
+    tool: str
+    install: Optional[str]
+    line: int
+
+
+def load_tools(directory: Path = TABLES) -> dict[str, Tool]:
+    """All tools by name, from ``*.yml`` in a directory. ToolTableError when a table is wrong or none is the default."""
+    tools = {}
+    for table in sorted(directory.glob("*.yml")):
+        tool = _tool(_read(table), table)
+        tools[tool.name] = tool
+    if sum(tool.default for tool in tools.values()) != 1:
+        raise ToolTableError(f"exactly one tool table in {directory} must have 'default: true'")
+    return tools
+
+
+def _read(table: Path) -> Any:
+    # Only the controller reads tables, and has PyYAML; modules that share this package must not need it.
+    import yaml
+
+    try:
+        return yaml.safe_load(table.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ToolTableError(f"the tool table {table} cannot be read: {error}") from error
+
+
+def _tool(content: Any, table: Path) -> Tool:
+    try:
+        entry = content[_TOP]
+        capabilities = {str(name): _word(value) for name, value in entry["capabilities"].items()}
+        names = tuple(str(name) for name in entry["buildstyles_names"])
+        return Tool(str(entry["name"]), bool(entry.get("default", False)), names, capabilities)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ToolTableError(
+            f"the tool table {table} needs {_TOP} with name, buildstyles_names and capabilities ({error!r})"
+        ) from error
+
+
+def _word(value: Any) -> str:
+    """YAML reads a bare ``yes`` or ``no`` as a boolean."""
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def read_buildstyles(data: bytes, file: str) -> tuple[Optional[BuildStyle], list[Problem]]:
+    """The mount tool line of a ``buildstyles.dat``: ``DATASTOREMOUNTTOOL:tool:how``. Commented lines don't count."""
+    found = []
+    for number, line in enumerate(data.decode("utf-8", "replace").split("\n"), 1):
+        match = _MOUNT_TOOL.fullmatch(line)
+        if match:
+            found.append(BuildStyle(match.group(1), match.group(2) or None, number))
+    problems = []
+    for style in found[1:]:
+        if (style.tool, style.install) != (found[0].tool, found[0].install):
+            message = f"names another mount tool than line {found[0].line}"
+            problems.append(Problem("DATASTOREMOUNTTOOL", message, "keep one of the lines", style.line, file))
+    if found and found[0].install not in (None, *INSTALL_WORDS):
+        message = f"{found[0].install!r} is no way to install a tool"
+        fix = f"write DATASTOREMOUNTTOOL:{found[0].tool}: and one of {', '.join(INSTALL_WORDS)}"
+        problems.append(Problem("DATASTOREMOUNTTOOL", message, fix, found[0].line, file))
+    return (found[0] if found else None), problems
