@@ -208,10 +208,10 @@ def _shorten(text: str) -> str:
 
 
 def settle_environment(params: MutableMapping[str, Any], environ: MutableMapping[str, str]) -> None:
-    """Drop what the environment adds to credentials that were given as options.
+    """Drop from both what the environment adds to credentials that were given as options.
 
     amazon.aws fills every option that is unset from the environment one by one, so keys from a playbook would meet
-    the session token or the profile of whoever runs it.
+    the session token or the profile of whoever runs it; boto3 looks for that profile by itself too.
     """
     key, profile = params.get("access_key"), params.get("profile")
     keys_given = key and key not in _values(environ, "AWS_ACCESS_KEY_ID", "AWS_ACCESS_KEY")
@@ -220,6 +220,8 @@ def settle_environment(params: MutableMapping[str, Any], environ: MutableMapping
         params["session_token"] = None
     if keys_given and not profile_given:
         params["profile"] = None
+        for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
+            environ.pop(name, None)
     elif profile_given and not keys_given:
         params.update(access_key=None, secret_key=None, session_token=None)
 
