@@ -90,7 +90,6 @@ def stages() -> list[Stage]:
 
 def stage_collection() -> None:
     """Copy the tree to where ansible-test wants it: a real directory below ansible_collections/adt/assets."""
-    STAGED.parent.mkdir(parents=True, exist_ok=True)
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=TOP,
@@ -98,8 +97,14 @@ def stage_collection() -> None:
         stdout=subprocess.PIPE,
     ).stdout
     present = b"\0".join(name for name in listed.split(b"\0") if name and (TOP / os.fsdecode(name)).exists())
+    # ansible-test keeps its virtual environments in there; they take a minute to make.
+    kept = STAGED.parent / "output"
+    if (STAGED / "tests" / "output").is_dir():
+        (STAGED / "tests" / "output").rename(kept)
     shutil.rmtree(STAGED, ignore_errors=True)
-    STAGED.mkdir()
+    (STAGED / "tests").mkdir(parents=True)
+    if kept.is_dir():
+        kept.rename(STAGED / "tests" / "output")
     subprocess.run(["rsync", "-a", "--from0", "--files-from=-", f"{TOP}/", f"{STAGED}/"], input=present, check=True)
     # ansible-test takes the tree for a collection in source control only inside a repository.
     subprocess.run("git init -q && git add -A", shell=True, cwd=STAGED, check=True)

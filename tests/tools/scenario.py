@@ -1,0 +1,94 @@
+# Copyright (c) adt.assets contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the tests of the molecule scenarios share: the bed, the site that was deployed, and what it must look like."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import corpus
+from lab import Bed
+
+BED = Bed(os.environ["ADT_BED"])
+TOOL = os.environ.get("ADT_TOOL") or "rclone"
+SITE = f"www.{TOOL}.example.com"
+SLUG = SITE.replace(".", "-")
+CATALOG = f"{SLUG}-assets-catalog"
+FOLDER = Path(os.environ["ADT_CACHE"], "molecule")
+CORPUS = FOLDER / "corpus"
+TEMPLATE = FOLDER / f"{TOOL}.tmpl"
+BACKUP = "s3://corpus-backups/backup.tar.gz"
+WEBSERVERS = ("web1", "web2")
+WEBSERVER_HOSTS = [f"ssh://{host}?ssh_config={BED.ssh_config}&sudo=true" for host in WEBSERVERS]
+
+
+@dataclass(frozen=True)
+class Directory:
+    """One asset directory: where it is mounted, its bucket, and the files of the backup that belong in it."""
+
+    path: str
+    bucket: str
+
+    @property
+    def source(self) -> Path:
+        """Its place in the corpus."""
+        return CORPUS / "site" / self.path.lstrip("/")
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Key in the bucket to file in the corpus."""
+        return corpus.files(self.source)
+
+
+IMAGES = Directory("/var/www/html/images", f"{SLUG}-assets-images")
+VIDEOS = Directory("/var/www/html/media/videos", f"{SLUG}-assets-media-videos")
+PRIVATE = Directory("/var/www/private", f"{SLUG}-assets-var-www-private")
+DIRECTORIES = (IMAGES, VIDEOS, PRIVATE)
+VARIABLES = {"assets_template": str(TEMPLATE), "assets_tool": TOOL, "assets_backup": BACKUP}
+
+
+def deploy(*options: str, check: bool = True, **variables: Any):
+    """Run the ``deploy`` playbook of the scenario's site, with variables of its own on top."""
+    return BED.playbook("adt.assets.deploy", {**VARIABLES, **variables}, *options, check=check)
+
+
+def unmount(*options: str):
+    """Run the ``unmount`` playbook of the scenario's site."""
+    return BED.playbook("adt.assets.unmount", VARIABLES, *options)
+
+
+def md5(body: bytes) -> str:
+    """The digest that S3 gives as the ETag of a single PUT."""
+    return hashlib.md5(body, usedforsecurity=False).hexdigest()
+
+
+def recap(output: str) -> dict[str, dict[str, int]]:
+    """The play recap of ansible-playbook's output: host to counters."""
+    hosts = {}
+    for line in output[output.rindex("PLAY RECAP") :].splitlines():
+        host, found, counters = line.partition(": ok=")
+        if found:
+            hosts[host.strip()] = {key: int(value) for key, value in (w.split("=") for w in f"ok={counters}".split())}
+    return hosts
+
+
+@contextmanager
+def writes_seen() -> Iterator[list[str]]:
+    """Collects the PUT, POST and DELETE requests that reach the store inside the block."""
+    before = len(BED.requests())
+    seen: list[str] = []
+    yield seen
+    seen += [line for line in BED.requests()[before:] if line.split()[1] in ("PUT", "POST", "DELETE")]
+
+
+def changes() -> list[dict[str, Any]]:
+    """What the runs of this scenario changed, as the ``changes`` callback wrote them, in order."""
+    return [json.loads(line) for line in Path(os.environ["ADT_CHANGES"]).read_text().splitlines()]
