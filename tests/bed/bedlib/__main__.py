@@ -1,0 +1,157 @@
+# Copyright (c) adt.assets contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command line of the test bed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import access
+import downloads
+import hosts
+import namespace
+import network
+from common import HOSTS, RUN, Bed, BedError, cache_dir, find_host, locked, make_bed, say
+from podman import containers_of, image_store
+
+COMMANDS = {
+    "podman": "podman",
+    "crun": "crun",
+    "mmdebstrap": "mmdebstrap",
+    "iptables": "iptables",
+    "ip": "iproute2",
+    "ssh": "openssh-client",
+    "nsenter": "util-linux",
+    "gpgv": "gpgv",
+}
+
+
+def check_machine() -> None:
+    """Say all that this machine lacks, and how to get it."""
+    if sys.version_info < (3, 11):
+        raise BedError("needs Python 3.11 or newer")
+    if os.geteuid() != 0:
+        raise BedError("needs root: it makes mounts, network interfaces and containers. Run it with sudo.")
+    if not Path("/dev/fuse").exists():
+        raise BedError("/dev/fuse is missing: the hosts mount FUSE file systems. Try `modprobe fuse`.")
+    missing = sorted({package for command, package in COMMANDS.items() if not shutil.which(command)})
+    if missing:
+        raise BedError(f"programs are missing: apt-get install --no-install-recommends {' '.join(missing)}")
+
+
+def up(bed: Bed) -> None:
+    check_machine()
+    bed.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if bed.state.exists() and not (bed.run.exists() and namespace.exists(bed)):
+        remove(bed)  # what a reboot or an ended `up` has left
+    bed.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    bed.run.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (bed.run / "cp").mkdir(exist_ok=True, mode=0o700)
+    namespace.create(bed)
+    downloads.prepare(bed)
+    network.create(bed)
+    access.write(bed)
+    hosts.start_all(bed)
+    say(f"{bed.name} is up: inventory {bed.state / 'inventory.yml'}, S3 at {access.endpoint(bed)}")
+
+
+def down(bed: Bed) -> None:
+    check_machine()
+    remove(bed)
+    say(f"{bed.name} is down")
+
+
+def remove(bed: Bed) -> None:
+    """Remove all of a bed, also of one that is half there."""
+    bed.run.mkdir(parents=True, exist_ok=True, mode=0o700)
+    hosts.remove_all(bed)
+    namespace.kill_leftovers(bed)
+    network.destroy(bed)
+    namespace.unmount_storage(bed)
+    namespace.destroy(bed)
+    shutil.rmtree(bed.run)
+    shutil.rmtree(bed.state, ignore_errors=False) if bed.state.exists() else None
+
+
+def status(bed: Bed) -> int:
+    """Print one line per host; 0 when all run."""
+    check_machine()
+    found = hosts.states(bed) if bed.run.exists() and namespace.exists(bed) else {}
+    if not found:
+        say(f"{bed.name} is down")
+        return 1
+    for host in HOSTS:
+        print(f"{host.name:8} {network.address(bed, host):15} {host.suite:9} {found.get(host.name, 'missing')}")
+    print(f"S3       {access.endpoint(bed)}")
+    print(f"files    {bed.state}")
+    return 0 if all(found.get(host.name) == "running" for host in HOSTS) else 1
+
+
+def execute(bed: Bed, name: str, command: list) -> None:
+    """Become the command in the host's container, as root and without SSH."""
+    check_machine()
+    host = find_host(name)
+    if not (bed.run.exists() and namespace.exists(bed)):
+        raise BedError(f"{bed.name} is down: run `bed up --name {bed.name}`")
+    options = ["--interactive", "--tty"] if sys.stdin.isatty() and sys.stdout.isatty() else ["--interactive"]
+    argv = containers_of(bed).argv("exec", *options, bed.container(host.name), *(command or ["bash"]))
+    os.chdir("/")
+    os.execvp(argv[0], argv)
+
+
+def clean_cache() -> None:
+    check_machine()
+    cache = cache_dir()
+    beds = sorted(path.name for path in (cache / "beds").glob("*"))
+    if beds:
+        raise BedError(f"beds use the cache: first run `bed down` for {', '.join(beds)}")
+    for path in [cache / "bed-images", cache / "wheels", *cache.glob("bed-weed-*")]:
+        shutil.rmtree(path, ignore_errors=True)
+    say("the cache is empty: the next `up` downloads everything again")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bed", description="The test bed: hosts with systemd, and an S3 server.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    texts = {
+        "up": "start the bed, or what is missing of it",
+        "down": "stop it and remove everything but the cache",
+        "status": "show its hosts; exit code 0 when all run",
+        "exec": "run a command in a host, as root",
+    }
+    for command, text in texts.items():
+        sub = commands.add_parser(command, help=text)
+        sub.add_argument("--name", default="test", help="name of the bed (default: test)")
+        if command == "exec":
+            sub.add_argument("host", help=", ".join(host.name for host in HOSTS))
+            sub.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="default: a shell")
+    commands.add_parser("clean-cache", help="remove the base images and downloads")
+    return parser.parse_args()
+
+
+def main() -> int:
+    given = arguments()
+    try:
+        if given.command == "clean-cache":
+            clean_cache()
+            return 0
+        bed = make_bed(given.name)
+        if given.command == "exec":
+            execute(bed, given.host, given.words[1:] if given.words[:1] == ["--"] else given.words)
+        if given.command == "status":
+            return status(bed)
+        with locked(RUN / f"{bed.name}.lock"):
+            up(bed) if given.command == "up" else down(bed)
+    except BedError as error:
+        print(f"bed: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
