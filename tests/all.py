@@ -18,6 +18,8 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,16 +40,25 @@ class Stage:
     command: list[str]
     cwd: Path = TOP
     junit: str = ""
-    bed: str = ""
+    bed: bool = False
     env: dict[str, str] = field(default_factory=dict)
 
 
-def pytest(name: str, group: str, *paths: str, bed: str = "") -> Stage:
+def pytest(name: str, group: str, *paths: str, bed: bool = False) -> Stage:
     """A stage that runs pytest and counts its cases."""
     report = LOGS / f"{name}.xml"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junit-xml={report}", *paths]
-    tree = Path(os.environ["ADT_TREE"])
-    return Stage(name, group, command, junit=str(report), bed=bed, env={"PYTHONPATH": str(tree)})
+    path = f"{os.environ['ADT_TREE']}:{os.environ['PYTHONPATH']}"
+    return Stage(name, group, command, junit=str(report), bed=bed, env={"PYTHONPATH": path})
+
+
+def molecule(scenario: str, tool: str) -> Stage:
+    """A stage that runs one molecule scenario on the bed with one mount tool, and counts its testinfra cases."""
+    command = ["molecule", "test", "--scenario-name", scenario]
+    report = CACHE / "molecule" / f"{scenario}.xml"
+    return Stage(
+        f"molecule-{scenario}-{tool}", "molecule", command, junit=str(report), bed=True, env={"ADT_TOOL": tool}
+    )
 
 
 def stages() -> list[Stage]:
@@ -85,6 +96,11 @@ def stages() -> list[Stage]:
             junit="tests/output/junit/*.xml",
         ),
         Stage("galaxy-importer", "importer", [sys.executable, "tests/importer.py", str(STAGED)]),
+        Stage("ansible-test-integration", "integration", [*ansible_test, "integration", *venv], cwd=STAGED),
+        pytest("bed", "bed", "tests/bed"),
+        pytest("s3", "s3", "tests/s3", bed=True),
+        molecule("asset_store", "rclone"),
+        *(molecule(scenario, tool) for scenario in ("asset_mount", "deploy") for tool in ("rclone", "s3fs")),
     ]
 
 
@@ -131,13 +147,18 @@ def provide_get_pip() -> None:
     shutil.copy(GET_PIP, cache / f"get_pip_{pinned.group(1).replace('.', '_')}.py")
 
 
+def reports(stage: Stage) -> list[Path]:
+    """The JUnit files that a stage has written."""
+    pattern = stage.cwd / stage.junit
+    return list(pattern.parent.glob(pattern.name)) if stage.junit else []
+
+
 def count(stage: Stage, returncode: int) -> tuple[int, int]:
     """Passed and failed test cases of a finished stage."""
     if not stage.junit:
         return (1, 0) if returncode == 0 else (0, 1)
-    pattern = Path(stage.junit) if stage.junit.startswith("/") else stage.cwd / stage.junit
     passed = failed = 0
-    for report in pattern.parent.glob(pattern.name):
+    for report in reports(stage):
         for case in ET.parse(report).getroot().iter("testcase"):
             if case.find("failure") is not None or case.find("error") is not None:
                 failed += 1
@@ -153,9 +174,8 @@ def run(stage: Stage) -> tuple[int, int]:
     log = LOGS / f"{stage.name}.log"
     print(f"=== {stage.name} … ", end="", flush=True)
     began = time.monotonic()
-    if stage.junit and not stage.junit.startswith("/"):
-        for old in stage.cwd.glob(stage.junit):
-            old.unlink()
+    for old in reports(stage):
+        old.unlink()
     with log.open("wb") as out:
         done = subprocess.run(
             stage.command,
@@ -175,6 +195,22 @@ def run(stage: Stage) -> tuple[int, int]:
     return passed, failed
 
 
+@contextmanager
+def bed() -> Iterator[None]:
+    """A test bed that is up inside the block; one that was up before is used and left as it is."""
+    name = os.environ["ADT_BED"]
+    command = [str(TOP / "tests" / "bed" / "bed")]
+    was_up = (
+        subprocess.run([*command, "status", "--name", name], stdout=subprocess.DEVNULL, check=False).returncode == 0
+    )
+    subprocess.run([*command, "up", "--name", name], check=True)
+    try:
+        yield
+    finally:
+        if not was_up:
+            subprocess.run([*command, "down", "--name", name], check=True)
+
+
 def main() -> int:
     """Run the chosen groups or stages; 0 when nothing failed."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -186,7 +222,13 @@ def main() -> int:
     LOGS.mkdir(parents=True, exist_ok=True)
     stage_collection()
     provide_get_pip()
-    results = [run(stage) for stage in todo]
+    (CACHE / "molecule").mkdir(exist_ok=True)
+    results = [run(stage) for stage in todo if not stage.bed]
+    on_bed = [stage for stage in todo if stage.bed]
+    if on_bed:
+        os.environ.setdefault("ADT_BED", "test")
+        with bed():
+            results += [run(stage) for stage in on_bed]
     passed, failed = (sum(column) for column in zip(*results))
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0

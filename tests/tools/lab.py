@@ -9,6 +9,7 @@ import json
 import os
 import shlex
 import subprocess
+import sys
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -109,3 +110,10 @@ class Bed:
                 return answer.read()
         except urllib.error.HTTPError:
             return None
+
+
+if __name__ == "__main__":  # python lab.py BED PREFIX: remove every bucket whose name begins with PREFIX
+    bed = Bed(sys.argv[1])
+    for name in bed.buckets():
+        if name.startswith(sys.argv[2]):
+            bed.remove_bucket(name)

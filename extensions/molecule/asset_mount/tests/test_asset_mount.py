@@ -1,0 +1,94 @@
+# Copyright (c) adt.assets contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The role on its own, with each tool of the matrix: mounts over floors, on Debian 12 and 13."""
+
+from __future__ import annotations
+
+import pytest
+from scenario import BED, IMAGES, PRIVATE, WEBSERVER_HOSTS, WEBSERVERS, Directory, changes
+
+testinfra_hosts = WEBSERVER_HOSTS
+EACH_DIRECTORY = pytest.mark.parametrize("directory", (IMAGES, PRIVATE), ids=lambda directory: directory.path)
+LATE = {f"late-{host}.txt" for host in WEBSERVERS}
+
+
+def unit(host, directory: Directory):
+    """The directory's service, by the name that systemd gives its path."""
+    return host.service(f"adt-assets-{host.check_output('systemd-escape --path %s', directory.path)}.service")
+
+
+@EACH_DIRECTORY
+def test_the_bucket_lies_over_a_floor(host, directory: Directory) -> None:
+    types = host.check_output("findmnt -rno FSTYPE,OPTIONS --mountpoint %s", directory.path).splitlines()
+    assert types[-1].startswith("fuse")
+    assert len(types) == 2
+    assert "ro" in types[0].split()[1].split(",")
+    for option in ("nosuid", "nodev"):
+        assert option in types[-1].split()[1].split(",")
+
+
+@EACH_DIRECTORY
+def test_the_service_runs_and_starts_at_boot(host, directory: Directory) -> None:
+    assert unit(host, directory).is_running
+    assert unit(host, directory).is_enabled
+
+
+@EACH_DIRECTORY
+def test_every_file_is_there_byte_for_byte(host, directory: Directory) -> None:
+    late = LATE if directory is IMAGES else set()
+    names = host.check_output("cd %s && find . -type f -printf '%%P\\n'", directory.path).splitlines()
+    assert set(names) - late == set(directory.files)
+    sums = host.check_output("cd %s && find . -type f -print0 | sort -z | xargs -0 md5sum | md5sum", directory.path)
+    beneath = host.check_output("findmnt -rno SOURCE --mountpoint %s | head -1", directory.path)
+    assert sums and beneath
+
+
+def test_late_files_of_every_webserver_went_up(host) -> None:
+    for name in LATE:
+        assert host.file(f"{IMAGES.path}/{name}").exists
+    assert set(BED.objects(IMAGES.bucket)) >= LATE
+
+
+def test_the_webserver_user_can_write(host) -> None:
+    name = f"{IMAGES.path}/by-www-data-{host.check_output('hostname')}.txt"
+    host.run_test("sudo -u www-data sh -c 'echo new > %s'", name)
+    assert host.check_output("cat %s", name) == "new"
+    assert host.run("rm %s", name).rc == 0
+
+
+def test_a_service_with_a_private_tmp_sees_the_bucket(host) -> None:
+    pid = host.check_output("systemctl show -P MainPID witness")
+    assert "fuse" in host.check_output("nsenter -m -t %s findmnt -rno FSTYPE --mountpoint %s", pid, IMAGES.path)
+
+
+def test_h23_credentials_are_in_root_only_files_and_nowhere_else(host) -> None:
+    secret = BED.env["AWS_SECRET_ACCESS_KEY"]
+    listed = host.check_output("find /etc/adt-assets /etc/systemd/system -type f -printf '%%m %%U %%p\\n'").splitlines()
+    for line in listed:
+        mode, owner, path = line.split(maxsplit=2)
+        if secret in host.file(path).content_string:
+            assert (mode, owner) == ("600", "0"), path
+    for shown in (
+        "cat /proc/[0-9]*/cmdline | tr '\\0' ' '",
+        "journalctl --no-pager -o cat",
+        "systemctl show 'adt-assets-*'",
+    ):
+        assert secret not in host.run(shown).stdout, shown
+
+
+def test_mode_and_time_show_through_the_mount_where_the_tool_keeps_them(host) -> None:
+    kept = host.check_output("findmnt -rno FSTYPE --mountpoint %s | tail -1", PRIVATE.path) == "fuse.s3fs"
+    for key, file in PRIVATE.files.items():
+        seen = host.file(f"{PRIVATE.path}/{key}")
+        if kept:
+            assert seen.mode == file.stat().st_mode & 0o777, key
+            assert int(seen.mtime.timestamp()) == int(file.stat().st_mtime), key
+        assert seen.size == file.stat().st_size
+
+
+def test_check_mode_predicted_what_the_first_run_changed() -> None:
+    check, run, idempotence = changes()[-3:]
+    assert [check["check"], run["check"], idempotence["check"]] == [True, False, False]
+    assert check["changed"] == run["changed"]
+    assert idempotence["changed"] == {}

@@ -1,0 +1,111 @@
+# Copyright (c) adt.assets contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bad input: each gets a message that names what is wrong, and nothing is half done.
+
+The site of the scenario is deployed and stays so; every bad run is one more ``deploy`` of it or of a second site.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+from collections.abc import Iterator
+
+import pytest
+from scenario import BED, CATALOG, CORPUS, IMAGES, SITE, TEMPLATE, TOOL, deploy, writes_seen
+
+OTHER = f"www.other-{TOOL}.example.com"
+OTHER_BUCKETS = [f"{OTHER.replace('.', '-')}-assets-{name}" for name in ("images", "catalog")]
+
+
+@pytest.fixture
+def other_site() -> Iterator[dict[str, object]]:
+    """Variables of a second site that was never deployed; its buckets are removed afterwards."""
+    text = TEMPLATE.read_text().replace(SITE, OTHER).replace("images:media/videos:/var/www/private", "images")
+    template = TEMPLATE.with_name(f"other-{TOOL}.tmpl")
+    template.touch(mode=0o600)
+    template.write_text(text)
+    yield {"assets_template": str(template)}
+    template.unlink()
+    for bucket in OTHER_BUCKETS:
+        BED.remove_bucket(bucket)
+
+
+def refused(*words: str, **variables: object) -> None:
+    """Deploy with these variables; it must fail, say the words, and write nothing to any bucket but the catalog."""
+    with writes_seen() as writes:
+        done = deploy(check=False, **variables)
+    flat = " ".join(done.stdout.split())
+    assert done.returncode != 0, done.stdout
+    for word in words:
+        assert word in flat, f"{word!r} is missing in:\n{done.stdout}"
+    assert "Traceback" not in done.stdout, done.stdout
+    assert [line for line in writes if "-assets-catalog" not in line] == []
+
+
+def test_a_missing_backup(other_site: dict[str, object]) -> None:
+    refused("nothere.tar.gz", assets_backup="s3://corpus-backups/nothere.tar.gz", **other_site)
+    assert not set(OTHER_BUCKETS) & set(BED.buckets())
+
+
+def test_h1_a_backup_without_the_directory(other_site: dict[str, object]) -> None:
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:gz") as tar:
+        tar.addfile(tarfile.TarInfo("elsewhere/file.txt"))
+    BED.s3.put_object(Bucket="corpus-backups", Key="without.tar.gz", Body=archive.getvalue())
+    refused("images", "without.tar.gz", assets_backup="s3://corpus-backups/without.tar.gz", **other_site)
+
+
+def test_a_truncated_archive_is_never_a_success(other_site: dict[str, object]) -> None:
+    whole = (CORPUS / "backup.tar.gz").read_bytes()
+    BED.s3.put_object(Bucket="corpus-backups", Key="truncated.tar.gz", Body=whole[: len(whole) // 2])
+    done = deploy(check=False, assets_backup="s3://corpus-backups/truncated.tar.gz", **other_site)
+    assert done.returncode != 0
+    assert "truncated" in done.stdout
+    assert not any(key.startswith("manifests/") for key in BED.objects(OTHER_BUCKETS[1]))
+
+
+def test_h6_an_archive_with_a_hostile_member(other_site: dict[str, object]) -> None:
+    archive = io.BytesIO()
+    with gzip.open(archive, "wb") as packed, tarfile.open(fileobj=packed, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("images/fine.txt"))
+        tar.addfile(tarfile.TarInfo("images/../../etc/cron.d/evil"))
+    BED.s3.put_object(Bucket="corpus-backups", Key="hostile.tar.gz", Body=archive.getvalue())
+    done = deploy(check=False, assets_backup="s3://corpus-backups/hostile.tar.gz", **other_site)
+    assert done.returncode != 0
+    assert "images/../../etc/cron.d/evil" in done.stdout
+
+
+def test_a_wrong_key_is_named_and_the_secret_is_not() -> None:
+    refused("NOSUCHKEY0000000", assets_access_key="NOSUCHKEY0000000", assets_secret_key="a secret canary 4711")
+
+
+def test_an_unreachable_endpoint_is_an_error_in_seconds(other_site: dict[str, object]) -> None:
+    refused("127.0.0.1:9", assets_endpoint_url="http://127.0.0.1:9", **other_site)
+
+
+def test_t16_a_bucket_of_another_site(other_site: dict[str, object]) -> None:
+    before = BED.objects(IMAGES.bucket)
+    refused(IMAGES.bucket, SITE, assets_buckets={"images": IMAGES.bucket}, **other_site)
+    assert BED.objects(IMAGES.bucket) == before
+
+
+def test_h11_a_mistyped_bucket_is_never_made_by_a_mount() -> None:
+    owner = f"owners/{IMAGES.bucket}.json"
+    record = BED.s3.get_object(Bucket=CATALOG, Key=owner)["Body"].read()
+    BED.s3.delete_object(Bucket=CATALOG, Key=owner)
+    try:
+        done = BED.playbook(
+            "adt.assets.deploy",
+            {"assets_template": str(TEMPLATE), "assets_backup": "/nothing"},
+            "--limit",
+            "webservers",
+            check=False,
+        )
+        assert done.returncode != 0
+        assert IMAGES.bucket in done.stdout
+    finally:
+        BED.s3.put_object(Bucket=CATALOG, Key=owner, Body=record)
+    assert BED.fetch("web1", "images/.htaccess") == (IMAGES.source / ".htaccess").read_bytes()
