@@ -122,6 +122,9 @@ def _tar(path: str, _root: str) -> str:
 
 
 def _rclone(path: str, _root: str) -> str:
+    # rclone has stand-ins for control characters inside, and quotes names that really have such a stand-in.
+    if re.search(r"[\x00-\x1f\x7f\u2400-\u2421\u201b\uff0f]", path):
+        raise ValueError("rclone cannot exclude a path with control characters, or its stand-ins for them, in it")
     return "/" + _escaped(path, "*?[]{}\\") + "/**"
 
 
