@@ -1,0 +1,863 @@
+# Copyright (c) adt.assets contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What lies at a mountpoint: local files, their read-only floor, a FUSE mount in front; and what may be done there.
+
+Module mount_info imports this file; role asset_mount also installs it on webservers as the program that the units
+call (`mount.py VERB NAME`). So it is one file, needs nothing but Python's standard library, and names no mount tool.
+
+    PATH      where the site looks          FUSE (the bucket) > floor (local files, read-only) > local files
+    beneath   the way to the local files    a private, writable bind mount, reachable for root only
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import datetime
+import hashlib
+import hmac
+import http.client
+import json
+import os
+import re
+import select
+import shutil
+import signal
+import socket
+import ssl
+import stat
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Callable, NamedTuple
+from urllib.parse import quote, unquote_plus, urlsplit
+
+CONFIG_DIR = Path("/etc/adt-assets/mounts")
+CREDENTIALS_DIR = Path("/etc/adt-assets/credentials")
+RUN_DIR = Path("/run/adt-assets")
+STATE_DIR = Path("/var/lib/adt-assets")
+CACHE_DIR = Path("/var/cache/adt-assets")
+
+# linux/mount.h
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_PRIVATE = 1, 2, 4, 8, 32, 4096, 1 << 18
+MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
+
+ANSWER_SECONDS = 10.0
+READY_SECONDS = 45.0
+BUSY_SECONDS = 60.0
+LEAVE_SECONDS = 20.0
+KEYS_ASKED = 20
+CHUNK = 1 << 20
+
+
+class MountError(Exception):
+    """What is wrong and what to do, in words for a user; never holds a secret."""
+
+
+# ---------------------------------------------------------------- the mount table
+
+
+class Mount(NamedTuple):
+    """One line of /proc/self/mountinfo (proc(5))."""
+
+    id: int
+    parent: int
+    device: str
+    root: str
+    point: str
+    options: tuple[str, ...]
+    fstype: str
+    source: str
+
+
+def unescape(field: bytes) -> str:
+    """Undo the kernel's octal escapes (space, tab, newline, backslash); bytes that aren't UTF-8 become surrogates."""
+    return os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), field))
+
+
+def parse_mountinfo(text: bytes) -> list[Mount]:
+    mounts = []
+    for line in text.splitlines():
+        fields = line.split(b" ")
+        kind = fields.index(b"-", 6)  # optional fields stand between the options and the dash
+        mounts.append(
+            Mount(
+                id=int(fields[0]),
+                parent=int(fields[1]),
+                device=fields[2].decode(),
+                root=unescape(fields[3]),
+                point=unescape(fields[4]),
+                options=tuple(fields[5].decode().split(",")),
+                fstype=fields[kind + 1].decode(),
+                source=unescape(fields[kind + 2]),
+            )
+        )
+    return mounts
+
+
+def read_mounts() -> list[Mount]:
+    return parse_mountinfo(Path("/proc/self/mountinfo").read_bytes())
+
+
+def stack(mounts: list[Mount], point: str) -> list[Mount]:
+    """All mounts at one point, the lowest first: each lies on its parent."""
+    here = {mount.id: mount for mount in mounts if mount.point == point}
+    above = {mount.parent: mount for mount in here.values()}
+    lowest = [mount for mount in here.values() if mount.parent not in here]
+    ordered: list[Mount] = []
+    for mount in lowest:
+        step: Mount | None = mount
+        while step is not None and step not in ordered:
+            ordered.append(step)
+            step = above.get(step.id)
+    return ordered
+
+
+def is_fuse(mount: Mount) -> bool:
+    return mount.fstype == "fuse" or mount.fstype.startswith("fuse.")
+
+
+class State(NamedTuple):
+    """What the mount table says about one asset directory."""
+
+    beneath: Mount | None  # the writable way to the local files
+    floor: bool
+    fuse: Mount | None  # in front; dead or alive
+    foreign: Mount | None  # a FUSE mount that isn't above a floor of ours
+    inside: tuple[str, ...]  # other mounts below the path: a floor would hide them
+
+
+def look(mounts: list[Mount], path: str, beneath: str) -> State:
+    local = (stack(mounts, beneath) or [None])[-1]  # type: ignore[list-item]
+    layers = stack(mounts, path)
+
+    def is_floor(mount: Mount) -> bool:
+        return local is not None and (mount.device, mount.root) == (local.device, local.root)
+
+    floor = any(is_floor(mount) and "ro" in mount.options for mount in layers)
+    top = layers[-1] if layers else None
+    fuse = top if top is not None and is_fuse(top) and not is_floor(top) else None
+    return State(
+        beneath=local,
+        floor=floor,
+        fuse=fuse,
+        foreign=None if floor else fuse,
+        inside=tuple(sorted({mount.point for mount in mounts if mount.point.startswith(path.rstrip("/") + "/")})),
+    )
+
+
+# ---------------------------------------------------------------- one directory's settings
+
+
+class Config(NamedTuple):
+    """What role asset_mount has written about one directory (CONFIG_DIR/NAME.json)."""
+
+    name: str  # the path, escaped as in unit names
+    path: str
+    bucket: str = ""  # none: this host has no settings for the directory (yet)
+    store: dict[str, Any] | None = None  # endpoint_url, region, addressing_style, validate_certs, ca_bundle
+    keys: str = ""  # root-only JSON file: access_key, secret_key, session_token
+    symlinks: str = "none"
+    keep_local: int = 0  # seconds
+    write_back: bool = False  # uploads follow after close()
+    remote_control: dict[str, Any] | None = None  # socket, request, count
+
+    @property
+    def beneath(self) -> str:
+        return str(RUN_DIR / "beneath" / self.name)
+
+    @property
+    def record(self) -> Path:
+        return STATE_DIR / self.name / "cutover.json"
+
+    def state(self) -> State:
+        return look(read_mounts(), self.path, self.beneath)
+
+    def local_path(self) -> str:
+        """Where the local files can be reached and written now."""
+        return self.beneath if self.state().beneath else self.path
+
+
+def load_config(name: str) -> Config:
+    """Raises MountError when this host has no such directory."""
+    try:
+        return Config(name=name, **json.loads((CONFIG_DIR / (name + ".json")).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise MountError(f"no asset directory {name} on this host: {CONFIG_DIR} has no settings for it")
+
+
+# ---------------------------------------------------------------- work that may hang in the kernel
+
+
+def limited(work: Callable[[], Any], seconds: float) -> Any:
+    """The JSON-able result of work(), done in a forked child that is given up after some seconds.
+
+    A call into FUSE may hang where no signal reaches it; then the child is lost and we go on.
+    Raises MountError: it took too long, or what work() raised.
+    """
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        _answer(work, writer)
+    os.close(writer)
+    answer = b""
+    deadline = time.monotonic() + seconds
+    try:
+        while True:
+            if not select.select([reader], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                os.kill(child, signal.SIGKILL)
+                raise MountError(f"no answer within {seconds:.0f} s")
+            block = os.read(reader, CHUNK)
+            if not block:
+                break
+            answer += block
+    finally:
+        os.close(reader)
+        os.waitpid(child, os.WNOHANG)
+    result = json.loads(answer or b'{"error": "the probe ended without an answer"}')
+    if "error" in result:
+        raise MountError(result["error"])
+    return result["value"]
+
+
+def _answer(work: Callable[[], Any], writer: int) -> None:
+    """The child of limited(): never returns, holds none of the parent's streams."""
+    try:
+        os.setsid()
+        null = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1, 2):
+            os.dup2(null, stream)
+        try:
+            result = {"value": work()}
+        except Exception as error:  # whatever it is, the parent reports it
+            result = {"error": str(error) or type(error).__name__}
+        with os.fdopen(writer, "wb") as pipe:
+            pipe.write(json.dumps(result).encode())
+    finally:
+        os._exit(0)
+
+
+# ---------------------------------------------------------------- asking the bucket itself
+
+
+def _hmac(key: bytes, text: str) -> bytes:
+    return hmac.new(key, text.encode(), hashlib.sha256).digest()
+
+
+def sign(method: str, url: str, region: str, keys: dict[str, str], now: datetime.datetime) -> dict[str, str]:
+    """Headers of an S3 request without a body (AWS Signature Version 4); the query must be sorted and quoted."""
+    parts = urlsplit(url)
+    stamp = now.strftime("%Y%m%dT%H%M%SZ")
+    empty = hashlib.sha256(b"").hexdigest()
+    headers = {"host": parts.netloc, "x-amz-content-sha256": empty, "x-amz-date": stamp}
+    if keys.get("session_token"):
+        headers["x-amz-security-token"] = keys["session_token"]
+    names = ";".join(sorted(headers))
+    lines = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
+    request = "\n".join([method, parts.path or "/", parts.query, lines, names, empty])
+    scope = f"{stamp[:8]}/{region}/s3/aws4_request"
+    text = "\n".join(["AWS4-HMAC-SHA256", stamp, scope, hashlib.sha256(request.encode()).hexdigest()])
+    key = ("AWS4" + keys["secret_key"]).encode()
+    for part in scope.split("/"):
+        key = _hmac(key, part)
+    signature = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+    credential = f"{keys['access_key']}/{scope}"
+    headers["authorization"] = f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={names}, Signature={signature}"
+    return headers
+
+
+def bucket_url(store: dict[str, Any], bucket: str) -> str:
+    parts = urlsplit(store["endpoint_url"])
+    if store.get("addressing_style") == "virtual":
+        return f"{parts.scheme}://{bucket}.{parts.netloc}{parts.path.rstrip('/')}/"
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/{quote(bucket)}"
+
+
+def _tls(store: dict[str, Any]) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=store.get("ca_bundle") or None)
+    if not store.get("validate_certs", True):
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+_REFUSED = {
+    403: "S3 refuses the credentials: check the access key and the secret key",
+    404: "the bucket does not exist: run the build machine's part first, or check the bucket's name",
+}
+
+
+def ask_bucket(config: Config, seconds: float = 5.0) -> list[str]:
+    """A few of the keys that the bucket holds. Raises MountError: unreachable, missing or refused."""
+    keys = json.loads(Path(config.keys).read_text(encoding="utf-8"))
+    store = config.store or {}
+    url = f"{bucket_url(store, config.bucket)}?encoding-type=url&list-type=2&max-keys={KEYS_ASKED}"
+    now = datetime.datetime.now(datetime.timezone.utc)
+    headers = sign("GET", url, store.get("region") or "us-east-1", keys, now)
+    where = f"bucket {config.bucket} at {store['endpoint_url']}"
+    try:
+        with urllib.request.urlopen(  # noqa: S310 - the endpoint is the administrator's setting
+            urllib.request.Request(url, headers=headers),  # noqa: S310
+            timeout=seconds,
+            context=_tls(store) if url.startswith("https:") else None,
+        ) as response:
+            listing = ET.fromstring(response.read())  # noqa: S314 - the store is trusted with the data, too
+    except urllib.error.HTTPError as error:
+        raise MountError(f"{where}: {_REFUSED.get(error.code, f'S3 answers {error.code}')}")
+    except (OSError, http.client.HTTPException, ET.ParseError) as error:
+        raise MountError(f"{where}: S3 can't be reached ({getattr(error, 'reason', error)})")
+    return [unquote_plus(key.text or "") for key in listing.iterfind("{*}Contents/{*}Key")]
+
+
+def shown_as(keys: list[str], symlinks: str) -> list[str]:
+    """The file names under which a mount shows these keys; keys that it may show otherwise are left out."""
+    suffix = "." + symlinks
+    names = [key[: -len(suffix)] if symlinks == "rclonelink" and key.endswith(suffix) else key for key in keys]
+    return [name for name in names if not {"", ".", ".."} & set(name.split("/")) and "\0" not in name]
+
+
+# ---------------------------------------------------------------- does the mount answer?
+
+
+def read_through(path: str, names: list[str]) -> None:
+    """Read one of these files below path, and look for one that can't be there. Raises OSError."""
+    failure: OSError | None = None
+    for name in names:
+        try:
+            _read_some(os.path.join(path, name))
+            break
+        except OSError as error:  # a user may have deleted it just now
+            failure = error
+    else:
+        os.listdir(path)  # an empty bucket has nothing else to ask for
+        if failure is not None:
+            raise failure
+    try:
+        os.lstat(os.path.join(path, f".adt-assets-{uuid.uuid4().hex}"))
+    except FileNotFoundError:
+        return
+    raise OSError(f"{path} claims to hold a file with a random name")
+
+
+def _read_some(path: str) -> None:
+    if stat.S_ISLNK(os.lstat(path).st_mode):
+        os.readlink(path)
+        return
+    with open(path, "rb", buffering=0) as file:
+        file.read(4096)
+
+
+def prove(config: Config, seconds: float = ANSWER_SECONDS) -> float:
+    """Seconds that a read of something known to be in the bucket took, through the mount.
+
+    What is known to be there comes from the bucket itself, so that an empty mount on a missing bucket is noticed and
+    an emptied bucket isn't taken for one. Tries again until the time is up: directory caches lag behind.
+    Raises MountError.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        left = max(0.5, deadline - time.monotonic())
+        try:
+            if config.state().fuse is None:
+                raise MountError(f"nothing is mounted at {config.path}")
+            names = shown_as(limited(lambda: ask_bucket(config), left), config.symlinks)
+            began = time.monotonic()
+            limited(lambda: read_through(config.path, names), min(left, ANSWER_SECONDS))  # noqa: B023 - used at once
+            return time.monotonic() - began
+        except MountError as error:
+            if time.monotonic() + 0.5 >= deadline:
+                raise MountError(f"{config.path} does not answer from bucket {config.bucket}: {error}")
+        time.sleep(0.5)
+
+
+def pending(config: Config) -> int | None:
+    """How many files wait to be uploaded; None when the tool can't say. Raises MountError when it should have."""
+    if not config.write_back:
+        return 0  # a writer's close() returns after the upload
+    if not config.remote_control:
+        return None
+    try:
+        answer = _post(config.remote_control["socket"], "/" + config.remote_control["request"])
+        return sum(int(_dig(answer, where)) for where in config.remote_control["count"])
+    except (OSError, ValueError, KeyError, http.client.HTTPException) as error:
+        raise MountError(f"{config.path}: the mount doesn't say what is pending ({error})")
+
+
+def _dig(answer: Any, where: str) -> Any:
+    for part in where.split("."):
+        answer = answer[part]
+    return answer
+
+
+def _post(socket_path: str, request: str) -> Any:
+    connection = http.client.HTTPConnection("localhost", timeout=5)
+    with socket.socket(socket.AF_UNIX) as unix:
+        unix.settimeout(5)
+        unix.connect(socket_path)
+        connection.sock = unix
+        connection.request("POST", request, body="{}", headers={"Content-Type": "application/json"})
+        return json.loads(connection.getresponse().read())
+
+
+# ---------------------------------------------------------------- changing the mount table
+
+
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _mount(source: str, target: str, flags: int) -> None:
+    # mount(2) itself: mount(8) canonicalizes paths, which hangs or fails on a dead FUSE mount
+    if _libc().mount(os.fsencode(source), os.fsencode(target), None, ctypes.c_ulong(flags), None):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), target)
+
+
+def _detach(target: str) -> None:
+    if _libc().umount2(os.fsencode(target), MNT_DETACH | UMOUNT_NOFOLLOW):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), target)
+
+
+def _root_only(path: Path) -> str:
+    for part in (RUN_DIR, path.parent, path):
+        part.mkdir(mode=0o700, exist_ok=True)
+    return str(path)
+
+
+def release(config: Config) -> None:
+    """Take FUSE mounts away from the path, dead or alive, busy or not; never the floor, nor what lay there before."""
+    state = config.state()
+    while state.floor and state.fuse:
+        _detach(config.path)
+        state = config.state()
+
+
+def floor_up(config: Config) -> None:
+    """Bind the local files read-only over themselves; what is mounted on top later can fail without losing a write."""
+    state = config.state()
+    if state.floor:
+        return
+    if state.fuse is not None:
+        raise MountError(f"{config.path}: {state.fuse.source} ({state.fuse.fstype}) is mounted here; unmount it first")
+    if state.inside:
+        raise MountError(f"{config.path} has other mounts inside ({', '.join(state.inside)}); unmount them first")
+    beneath = _root_only(Path(config.beneath))
+    if state.beneath is None:
+        _mount(config.path, beneath, MS_BIND)
+        _mount("none", beneath, MS_PRIVATE)  # else what is mounted in front appears here, too
+    # The floor is made read-only elsewhere and then put in place: there is no instant with a writable one, and the
+    # copies in the mount namespaces of sandboxed services, which no later remount reaches, are read-only, too.
+    stage = _root_only(RUN_DIR / "stage" / config.name)
+    for _left in stack(read_mounts(), stage):
+        _detach(stage)
+    _mount(beneath, stage, MS_BIND)
+    _mount("none", stage, MS_PRIVATE)
+    options = stack(read_mounts(), stage)[-1].options
+    noexec = MS_NOEXEC if "noexec" in options else 0
+    _mount("none", stage, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | noexec)
+    _mount(stage, config.path, MS_BIND)
+    _detach(stage)
+    os.rmdir(stage)
+
+
+def floor_down(config: Config) -> None:
+    """Give the local files back, writable. Refuses while something is mounted in front."""
+    state = config.state()
+    if state.fuse is not None and state.floor:
+        raise MountError(f"{config.path}: {state.fuse.fstype} is still mounted in front; stop its unit first")
+    if state.floor:
+        _detach(config.path)
+    if state.beneath is not None:
+        _detach(config.beneath)
+        os.rmdir(config.beneath)
+
+
+def stop(config: Config) -> None:
+    """Take the mount from the path while its process lives, so that whoever reads a file now can finish."""
+    release(config)
+    process = os.environ.get("MAINPID", "")
+    deadline = time.monotonic() + LEAVE_SECONDS
+    while process and Path("/proc", process).exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def set_read_only(config: Config, read_only: bool) -> None:
+    """Refuse writes through the mount, in every mount namespace; waits for files that are being written."""
+    state = config.state()
+    if state.fuse is None:
+        raise MountError(f"nothing is mounted at {config.path}")
+    flags = MS_REMOUNT | MS_NOSUID | MS_NODEV | (MS_RDONLY if read_only else 0)
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            _mount("none", config.path, flags)
+            return
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise MountError(f"{config.path} can't be made read-only: {error.strerror}; somebody keeps a file open")
+        time.sleep(0.5)
+
+
+# ---------------------------------------------------------------- what lay here at cutover
+
+
+def _mark(status: os.stat_result) -> list[int]:
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+
+
+def local_files(root: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Every entry below root that isn't a directory, by its relative path."""
+    for folder, folders, files, fd in os.fwalk(root):
+        for name in sorted(folders + files):
+            status = os.lstat(name, dir_fd=fd)
+            if not stat.S_ISDIR(status.st_mode):
+                yield os.path.normpath(os.path.join(os.path.relpath(folder, root), name)), status
+
+
+def _names(root: str) -> set[str]:
+    """What a directory tree shows, without asking for the status of each file (a request per file with some tools)."""
+    return {
+        os.path.normpath(os.path.join(os.path.relpath(folder, root), name))
+        for folder, folders, files in os.walk(root, onerror=_fail)
+        for name in folders + files
+    }
+
+
+def _fail(error: OSError) -> None:
+    raise error
+
+
+def has_files(root: str) -> bool:
+    return next(local_files(root), None) is not None
+
+
+def read_record(config: Config) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads(config.record.read_text(encoding="ascii"))
+        return record
+    except FileNotFoundError:
+        return {"files": {}, "absent": [], "since": None}
+
+
+def _write_record(config: Config, record: dict[str, Any]) -> None:
+    config.record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = config.record.with_suffix(".new")
+    with open(fresh, "w", encoding="ascii") as file:  # json escapes what isn't ASCII, undecodable names included
+        json.dump(record, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(fresh, config.record)
+
+
+def take_record(config: Config) -> dict[str, Any]:
+    """Remember the local files before they are compared with the bucket."""
+    files = {name: _mark(status) for name, status in local_files(config.local_path())}
+    _write_record(config, {"files": files, "absent": [], "since": None})
+    return {"files": len(files)}
+
+
+def changed_since(config: Config) -> dict[str, Any]:
+    """Local files that appeared or changed after the record was taken."""
+    recorded = read_record(config)["files"]
+    found = [name for name, status in local_files(config.local_path()) if recorded.get(name) != _mark(status)]
+    return {"changed": len(found), "sample": found[:5]}
+
+
+def complete_record(config: Config) -> dict[str, Any]:
+    """The bucket is in front and answers: retention begins. Also remembers what it lacked from the start."""
+    record = read_record(config)
+    if record["since"] is None:
+        front = _names(config.path)
+        record.update(since=time.time(), absent=sorted(set(record["files"]) - front))
+        _write_record(config, record)
+    return {"since": record["since"]}
+
+
+# ---------------------------------------------------------------- retention
+
+
+def decide(in_front: str, recorded: bool, absent_before: bool) -> str:
+    """What becomes of one local file beneath the mount: delete, vanished (delete unless there are many) or keep.
+
+    in_front: same, different or missing. recorded: accounted for at cutover and unchanged since.
+    """
+    if in_front == "same":
+        return "delete"
+    if not recorded:
+        return "keep"
+    if in_front == "missing" and not absent_before:
+        return "vanished"
+    return "delete"
+
+
+def too_many(vanished: int, files: int) -> bool:
+    return vanished > max(20, files * 5 // 100)
+
+
+def _open_folder(root: int, relative: str) -> int | None:
+    """A directory below root that is reached without following a link, or None."""
+    fd = os.dup(root)
+    for part in Path(relative).parts:
+        try:
+            below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        finally:
+            os.close(fd)
+        fd = below
+    return fd
+
+
+def _same_bytes(name: str, local: int, front: int) -> bool:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+    ours, theirs = (os.fdopen(os.open(name, flags, dir_fd=folder), "rb") for folder in (local, front))
+    with ours, theirs:
+        block = ours.read(CHUNK)
+        while block and theirs.read(len(block)) == block:
+            block = ours.read(CHUNK)
+        return not block and not theirs.read(1)
+
+
+def _compare(name: str, status: os.stat_result, local: int, front: int | None) -> str:
+    try:
+        if front is None:
+            return "missing"
+        there = os.lstat(name, dir_fd=front)
+    except FileNotFoundError:
+        return "missing"
+    if stat.S_IFMT(status.st_mode) != stat.S_IFMT(there.st_mode):
+        return "different"
+    if stat.S_ISLNK(status.st_mode):
+        same = os.readlink(name, dir_fd=local) == os.readlink(name, dir_fd=front)
+    else:
+        same = stat.S_ISREG(status.st_mode) and status.st_size == there.st_size and _same_bytes(name, local, front)
+    return "same" if same else "different"
+
+
+def judge(beneath: str, front: str, record: dict[str, Any]) -> dict[str, tuple[str, list[int]]]:
+    """For every local file: what decide() says, and the mark that it had then. Any read error in front ends it."""
+    absent = set(record["absent"])
+    verdicts: dict[str, tuple[str, list[int]]] = {}
+    root = os.open(front, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for folder, folders, files, local in os.fwalk(beneath):
+            relative = os.path.relpath(folder, beneath)
+            there = _open_folder(root, relative)
+            for name in folders + files:
+                status = os.lstat(name, dir_fd=local)
+                if stat.S_ISDIR(status.st_mode):
+                    continue
+                path = os.path.normpath(os.path.join(relative, name))
+                accounted = stat.S_IFMT(status.st_mode) in (stat.S_IFREG, stat.S_IFLNK)
+                recorded = accounted and record["files"].get(path) == _mark(status)
+                in_front = _compare(name, status, local, there)
+                verdicts[path] = (decide(in_front, recorded, path in absent), _mark(status))
+            if there is not None:
+                os.close(there)
+    finally:
+        os.close(root)
+    return verdicts
+
+
+def delete_beneath(beneath: str, verdicts: dict[str, tuple[str, list[int]]]) -> int:
+    """Delete what was judged so and is still the same, and the directories that this empties."""
+    deleted = 0
+    for folder, folders, files, fd in os.fwalk(beneath, topdown=False):
+        relative = os.path.relpath(folder, beneath)
+        for name in files + folders:
+            status = os.lstat(name, dir_fd=fd)
+            if stat.S_ISDIR(status.st_mode):
+                _remove_if_empty(name, fd)
+                continue
+            verdict = verdicts.get(os.path.normpath(os.path.join(relative, name)))
+            if verdict and verdict[0] != "keep" and verdict[1] == _mark(status):
+                os.unlink(name, dir_fd=fd)
+                deleted += 1
+    return deleted
+
+
+def _remove_if_empty(name: str, fd: int) -> None:
+    with contextlib.suppress(OSError):  # not empty: something in it stays
+        os.rmdir(name, dir_fd=fd)
+
+
+def retire(config: Config) -> dict[str, Any]:
+    """After the retention time: delete the local files that the bucket has taken over.
+
+    Raises MountError, and then has deleted nothing.
+    """
+    state = config.state()
+    record = read_record(config)
+    if not state.floor or state.beneath is None or not has_files(config.beneath):
+        return {"deleted": 0, "kept": 0}
+    if record["since"] is None:
+        raise MountError(f"{config.path}: its cutover was never completed; local files stay")
+    if time.time() < record["since"] + config.keep_local:
+        return {"deleted": 0, "kept": len(record["files"]), "until": record["since"] + config.keep_local}
+    prove(config)
+    verdicts = judge(config.beneath, config.path, record)
+    vanished = sorted(path for path, (verdict, _mark_) in verdicts.items() if verdict == "vanished")
+    if too_many(len(vanished), len(verdicts)):
+        raise MountError(
+            f"{config.path}: {len(vanished)} of {len(verdicts)} local files are gone from bucket {config.bucket} since "
+            f"the cutover ({', '.join(map(repr, vanished[:5]))} …); nothing is deleted until somebody has looked"
+        )
+    prove(config)  # it answered all the time, so what looked missing was missing
+    deleted = delete_beneath(config.beneath, verdicts)
+    kept = sorted(path for path, (verdict, _mark_) in verdicts.items() if verdict == "keep")
+    for path in kept[:100]:
+        report(f"{config.path}: {path!r} is not in bucket {config.bucket}; the local file stays, in {config.beneath}")
+    return {"deleted": deleted, "kept": len(kept)}
+
+
+# ---------------------------------------------------------------- what a person wants to know
+
+
+def unit_states(units: list[str]) -> dict[str, dict[str, str]]:
+    """systemd's properties of these units; empty where systemd can't be asked."""
+    asked = "Id,LoadState,ActiveState,UnitFileState,FragmentPath,ExecMainStartTimestampMonotonic"
+    try:
+        answer = subprocess.run(
+            ["systemctl", "show", "--property=" + asked, "--", *units],
+            capture_output=True, timeout=20, check=True,
+        ).stdout  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    blocks = os.fsdecode(answer).strip().split("\n\n")
+    shown = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in blocks]
+    return dict(zip(units, shown))
+
+
+def is_stale(properties: dict[str, str], credential: Path) -> bool:
+    """The running mount was started before its unit or its credentials were written."""
+    started = int(properties.get("ExecMainStartTimestampMonotonic") or 0) / 1e6
+    if properties.get("ActiveState") != "active" or not started:
+        return False
+    started += time.time() - time.monotonic()
+    files = [Path(properties.get("FragmentPath") or "/dev/null"), credential]
+    return any(path.is_file() and path.stat().st_mtime > started for path in files)
+
+
+def path_problems(path: str, state: State) -> list[str]:
+    problems = []
+    above = os.path.dirname(path)
+    mounted = bool(stack(read_mounts(), path))  # then it isn't a link, and lstat might hang
+    if os.path.realpath(above) != above or (not mounted and os.path.islink(path)):
+        real = os.path.realpath(above if mounted else path)
+        problems.append(f"{path} goes through a symbolic link (to {real}); name the directory itself")
+    if state.foreign:
+        what = f"{state.foreign.source} ({state.foreign.fstype})"
+        problems.append(f"{path}: {what} is mounted here, and not by this role; unmount it first")
+    if state.inside and not state.floor:
+        problems.append(f"{path} has other mounts inside ({', '.join(state.inside)}), which the bucket would hide")
+    return problems
+
+
+def _unit_state(properties: dict[str, str]) -> str:
+    if properties.get("LoadState") == "not-found":
+        return "not-found"
+    return properties.get("ActiveState", "unknown")
+
+
+def describe(config: Config, properties: dict[str, str], seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
+    """Everything about one directory; each question to the mount has a time limit and a process of its own."""
+    state = config.state()
+    local = config.beneath if state.beneath else config.path
+    unit = f"adt-assets-{config.name}.service"
+    problems = path_problems(config.path, state)
+    answers: bool | None = None
+    took: float | None = None
+    waiting: int | None = None
+    if state.fuse and config.bucket:
+        try:
+            took = round(prove(config, seconds), 3)
+            waiting = pending(config)
+        except (MountError, OSError) as error:
+            problems.append(str(error))
+        answers = took is not None
+    looks_local = state.beneath is not None or state.fuse is None
+    return {
+        "path": config.path,
+        "exists": state.fuse is not None or os.path.lexists(config.path),
+        "unit": unit,
+        "unit_state": _unit_state(properties),
+        "enabled": properties.get("UnitFileState") == "enabled",
+        "stale": is_stale(properties, CREDENTIALS_DIR / unit),
+        "floor": state.floor,
+        "fuse": state.fuse.fstype if state.fuse else None,
+        "local_path": local,
+        "beneath": config.beneath,
+        "answers": answers,
+        "answer_seconds": took,
+        "pending": waiting,
+        "space": space(CACHE_DIR),
+        "kept_local": looks_local and os.path.isdir(local) and has_files(local),
+        "since": read_record(config)["since"],
+        "problems": problems,
+    }
+
+
+# ---------------------------------------------------------------- the program
+
+
+def report(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def space(path: Path) -> dict[str, Any]:
+    """Bytes free and in all of the local file system on which path lies or will lie."""
+    while not path.exists():
+        path = path.parent
+    usage = shutil.disk_usage(path)
+    return {"path": str(path), "free": usage.free, "total": usage.total}
+
+
+def status(config: Config) -> dict[str, Any]:
+    unit = f"adt-assets-{config.name}.service"
+    return describe(config, unit_states([unit]).get(unit, {}))
+
+
+VERBS: dict[str, Callable[[Config], Any]] = {
+    "reach": lambda config: {"keys": len(limited(lambda: ask_bucket(config), ANSWER_SECONDS))},
+    "ready": lambda config: {"seconds": round(prove(config, READY_SECONDS), 3)},
+    "release": release,
+    "stop": stop,
+    "floor-up": floor_up,
+    "floor-down": floor_down,
+    "read-only": lambda config: set_read_only(config, True),
+    "writable": lambda config: set_read_only(config, False),
+    "record": take_record,
+    "changed": changed_since,
+    "complete": complete_record,
+    "pending": lambda config: {"pending": pending(config)},
+    "retire": retire,
+    "status": status,
+}
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="mount.py", description="Works on one asset directory of this webserver.")
+    parser.add_argument("verb", choices=VERBS)
+    parser.add_argument("name", help="the directory's path as systemd-escape --path writes it")
+    options = parser.parse_args(arguments)
+    try:
+        result = VERBS[options.verb](load_config(options.name))
+    except (MountError, OSError) as error:
+        report(str(error))
+        return 1
+    if result is not None:
+        print(json.dumps(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
