@@ -300,6 +300,7 @@ def _site(reader: _Reader) -> str:
         return ""
     if bucket_flaw(catalog_name(site)):
         reader.fault(key, "S3 keeps bucket names that begin like this for itself", "use another name of the site")
+        return ""
     return site
 
 
@@ -575,7 +576,7 @@ def _described(
     ids = [directory_id(d.source) for d in directories]
     return [
         {
-            "name": distinct_id(d.path) if ids.count(name) > 1 and d.path in chosen else name,
+            "name": distinct_id(d.source) if ids.count(name) > 1 and d.path in chosen else name,
             "path": d.path,
             "archive_path": d.archive_path,
             "buckets": buckets[d.path],

@@ -1,0 +1,80 @@
+# Copyright (c) adt.assets contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.adt.assets.plugins.module_utils._tools import (
+    BuildStyle,
+    ToolTableError,
+    load_tools,
+    read_buildstyles,
+)
+
+TABLE = """
+__asset_mount_tool:
+  name: alpha
+  default: true
+  buildstyles_names: [alpha, alf]
+  capabilities: {whole_webroot: yes, merge: no, symlink: warn, append: "yes"}
+  command: ["{{ binary }}"]
+"""
+
+
+def test_tables_are_read_from_a_directory(tmp_path):
+    (tmp_path / "alpha.yml").write_text(TABLE)
+    (tmp_path / "beta.yml").write_text(TABLE.replace("alpha", "beta").replace("default: true", "default: false"))
+    tools = load_tools(tmp_path)
+    assert list(tools) == ["alpha", "beta"]
+    assert tools["alpha"].default
+    assert tools["alpha"].buildstyles_names == ("alpha", "alf")
+    assert [tools["alpha"].can(what) for what in ("whole_webroot", "merge", "symlink", "append", "flying")] == [
+        "yes", "no", "warn", "yes", "no",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (TABLE.replace("default: true", "default: false"), "exactly one tool table"),
+        (TABLE.replace("  name: alpha\n", ""), "KeyError"),
+        (TABLE.replace("__asset_mount_tool", "tool"), "needs __asset_mount_tool"),
+        ("[", "cannot be read"),
+        ("just text", "needs __asset_mount_tool"),
+        ("", "needs __asset_mount_tool"),
+    ],
+)
+def test_a_wrong_table_is_named(tmp_path, text, message):
+    (tmp_path / "alpha.yml").write_text(text)
+    with pytest.raises(ToolTableError, match=message):
+        load_tools(tmp_path)
+
+
+def test_no_table_at_all_is_an_error(tmp_path):
+    with pytest.raises(ToolTableError, match="exactly one"):
+        load_tools(tmp_path)
+
+
+def test_the_collections_own_tables_can_be_planned_with():
+    for tool in load_tools().values():
+        assert {tool.can("whole_webroot"), tool.can("merge")} <= {"yes", "warn", "no"}
+
+
+def test_buildstyles_names_the_tool_and_how_it_is_installed():
+    text = (
+        b"#DATASTOREMOUNTTOOL:s3fs:repo\nDATASTORETOOL:s3cmd\nDATASTOREMOUNTTOOL:alf:binary\r\nWEBSERVER:nginx:repo\n"
+    )
+    assert read_buildstyles(text, "buildstyles.dat") == (BuildStyle("alf", "binary", 3), [])
+    assert read_buildstyles(b"DATASTOREMOUNTTOOL:alf", "b")[0] == BuildStyle("alf", None, 1)
+    assert read_buildstyles(b"\xff\0nothing", "b") == (None, [])
+
+
+def test_buildstyles_problems_have_a_line():
+    text = b"DATASTOREMOUNTTOOL:alf:magic\nDATASTOREMOUNTTOOL:alf:magic\nDATASTOREMOUNTTOOL:beta:repo\n"
+    _style, problems = read_buildstyles(text, "buildstyles.dat")
+    assert [str(problem) for problem in problems] == [
+        "buildstyles.dat:3: DATASTOREMOUNTTOOL: names another mount tool than line 1; keep one of the lines",
+        "buildstyles.dat:1: DATASTOREMOUNTTOOL: 'magic' is no way to install a tool; "
+        "write DATASTOREMOUNTTOOL:alf: and one of repo, binary, source, script",
+    ]
