@@ -107,7 +107,7 @@ def execute(bed: Bed, name: str, command: list) -> None:
 def clean_cache() -> None:
     check_machine()
     cache = cache_dir()
-    beds = sorted(path.name for path in (cache / "beds").glob("*"))
+    beds = sorted(path.parent.name for path in (cache / "beds").glob("*/podman"))
     if beds:
         raise BedError(f"beds use the cache: first run `bed down` for {', '.join(beds)}")
     for path in [cache / "bed-images", cache / "wheels", *cache.glob("bed-weed-*")]:

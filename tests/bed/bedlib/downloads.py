@@ -60,7 +60,10 @@ def image_name(suite: str) -> str:
 
 
 def _has_image(bed: Bed, suite: str) -> bool:
-    return images_of(bed).run("image", "exists", image_name(suite), check=False).returncode == 0
+    found = images_of(bed).run("image", "exists", image_name(suite), check=False)
+    if found.returncode > 1:
+        raise BedError(f"podman cannot read {images_of(bed).root}: {found.stderr.strip()}")
+    return found.returncode == 0
 
 
 def _apt_options() -> list:

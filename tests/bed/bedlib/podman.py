@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import namespace
-from common import Bed, run, write_private
+from common import RUN, Bed, run, write_private
 
 SETTINGS = """\
 [containers]
@@ -36,10 +36,11 @@ class Podman:
 
     def argv(self, *words: object) -> list:
         """The whole command line; to be run from anywhere on the machine."""
+        # Podman remembers in a storage which run-time directory it belongs to: one for the images of all beds.
+        run_dir = self.bed.run / "podman" if self.root != self.images else RUN / "images"
         settings = self.bed.run / "containers.conf"
         if not settings.exists():
             write_private(settings, SETTINGS)
-        run_dir = self.bed.run / ("podman" if self.root != self.images else "images")
         argv = [*namespace.enter(self.bed), "env", f"CONTAINERS_CONF={settings}", "podman"]
         argv += ["--root", self.root, "--runroot", run_dir / "run", "--tmpdir", run_dir / "tmp"]
         argv += ["--network-config-dir", run_dir / "net", "--storage-driver", "overlay"]
