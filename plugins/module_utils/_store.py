@@ -408,16 +408,20 @@ class Store:
         what an argument leaves open, and AWS_ENDPOINT_URL_S3 would send the data to another server.
         """
         try:
+            import obstore
             from obstore.store import S3Store
         except ImportError:
             return None
+        # From 0.11 on it knows these two: a variable that redirects it, and a timeout that notices a stall.
+        modern = version_tuple(obstore.__version__) >= (0, 11)
         credentials = self.credentials()
         virtual = self._is_virtual(bucket)
         url = self.bucket_url(bucket) if virtual else self.endpoint_url
+        redirect: dict[str, Any] = {"aws_endpoint_url_s3": url} if modern else {}
         return S3Store(
             bucket,
             endpoint=url,
-            aws_endpoint_url_s3=url,
+            **redirect,
             region=self.region,
             access_key_id=credentials.access_key,
             secret_access_key=credentials.secret_key,
@@ -429,23 +433,28 @@ class Store:
             conditional_put="etag",
             # Without it SeaweedFS stores a body that was damaged on its way.
             checksum_algorithm="SHA256",
-            client_options=self._obstore_client_options(),
+            client_options=self._obstore_client_options(modern),
             retry_config={"max_retries": 10, "retry_timeout": datetime.timedelta(seconds=120)},
         )
 
-    def _obstore_client_options(self) -> Any:
+    def _obstore_client_options(self, modern: bool) -> Any:
         options: dict[str, Any] = {
             "allow_http": self.endpoint_url.startswith("http://"),
             "connect_timeout": f"{CONNECT_SECONDS}s",
-            "timeout": "3600s",  # of a whole request with its body: a slow line isn't an error
-            "read_timeout": "20s",
             "pool_max_idle_per_host": str(CONNECTIONS),
         }
+        # ``timeout`` is for a whole request with its body: large, where a stall is noticed by itself.
+        options.update({"timeout": "3600s", "read_timeout": "20s"} if modern else {"timeout": "300s"})
         if self._verify is False:
             options["allow_invalid_certificates"] = True
         elif isinstance(self._verify, str):
             options["root_certificate"] = Path(self._verify).read_text(encoding="utf-8")
         return options
+
+
+def version_tuple(version: str) -> tuple[int, ...]:
+    """The leading numbers of a version: ``0.12.1`` is (0, 12, 1)."""
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
 
 def _may_repeat(error: Exception) -> bool:
