@@ -1,0 +1,63 @@
+# Copyright (c) adt.assets contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What modules that read a backup have in common."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """The source, and the bucket that it belongs to."""
+
+    DOCUMENTATION = r"""
+options:
+  src:
+    description:
+      - The backup, an archive file or a directory on the host that runs the module, or V(s3://bucket/key) in the store.
+      - Archives are V(.tar.gz), V(.tar.zst) or V(.tar), told by their first bytes. Nothing of them is unpacked on disk.
+    type: str
+    required: true
+  archive_path:
+    description:
+      - Where the asset directory lies in O(src), usually C(archive_path) of RV(adt.assets.template_info#module:plan).
+      - A backup without this directory is an error.
+      - Empty for the whole of O(src).
+    type: str
+    default: ""
+  bucket:
+    description: The asset directory's bucket.
+    type: str
+    required: true
+  site:
+    description: The site that owns the bucket.
+    type: str
+    required: true
+  directory:
+    description: The asset directory that the bucket is for, by its name in the plan.
+    type: str
+    required: true
+  catalog:
+    description: The site's catalog bucket, which says whose the bucket is and what was copied into it.
+    type: str
+    required: true
+  symlinks:
+    description:
+      - How symbolic links that stay inside the asset directory are stored.
+      - V(rclonelink) is C(NAME.rclonelink), which rclone shows as a link with C(--vfs-links).
+      - V(object) is an object of mode 41471 with the target as content, as s3fs has it.
+      - With V(refuse) they are an error. Links out of the directory always are.
+    type: str
+    choices: [rclonelink, object, refuse]
+    default: rclonelink
+  max_unpacked:
+    description: The most bytes that an archive may unpack to, V(0) for no limit. The default is 1 TiB.
+    type: int
+    default: 1099511627776
+  max_ratio:
+    description: How many times its own size an archive may unpack to once that is more than 256 MiB, V(0) for no limit.
+    type: int
+    default: 200
+requirements:
+  - obstore for speed. Without it boto3 carries the data, which is several times slower.
+  - zstandard for V(.tar.zst).
+"""

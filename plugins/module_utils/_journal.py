@@ -1,0 +1,147 @@
+# Copyright (c) adt.assets contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a run is about to write, told to the catalog before it writes: so a killed run's writes are known as ours.
+
+Each batch of writes is one small object ``intents/<bucket>/<run>/<number>.json``. It also says which earlier batches
+are done, which tells a key that was never written from one that a user has deleted since.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from ._backup import Backup, format_time
+from ._catalog import Catalog
+from ._decide import Entry
+from ._store import StoreError
+
+FORMAT = 1
+KEEP_SECONDS = 86400
+
+
+class Write(NamedTuple):
+    """``digest`` is the ETag that the object will have."""
+
+    key: str
+    size: int
+    digest: str
+    parts: str = ""
+
+
+class Log(NamedTuple):
+    """One batch of a run, as it was found in the catalog. ``mtime`` is when it was written (store's clock)."""
+
+    name: str
+    time: str
+    mtime: str
+    done: bool
+    writes: tuple[Write, ...]
+    prunes: tuple[str, ...]
+
+
+class Journal:
+    """The intents of this run; usable from many threads."""
+
+    def __init__(self, catalog: Catalog, bucket: str, backup: Backup) -> None:
+        self._catalog = catalog
+        self._backup = backup
+        self._prefix = f"{intents_prefix(bucket)}{format_time(time.time())}-{secrets.token_hex(4)}/"
+        self._lock = threading.Lock()
+        self._count = 0
+        self._done: list[int] = []
+
+    def intend(self, writes: Iterable[Write], prunes: Iterable[str] = ()) -> int:
+        """Record what will be written or removed; returns the batch's number, for done()."""
+        with self._lock:
+            self._count += 1
+            number = self._count
+            done = list(self._done)
+        record = {
+            "format": FORMAT,
+            "backup": self._backup.identity,
+            "time": self._backup.time,
+            "done": done,
+            "writes": list(writes),
+            "prunes": list(prunes),
+        }
+        self._catalog.put(f"{self._prefix}{number:06d}.json", json.dumps(record, separators=(",", ":")).encode())
+        return number
+
+    def done(self, number: int) -> None:
+        """All of a batch is in the bucket."""
+        with self._lock:
+            self._done.append(number)
+
+    def flush(self) -> None:
+        """Tell the catalog which batches are done; for a run that ends without a manifest."""
+        if self._count:
+            self.intend(())
+
+    def remove(self) -> None:
+        """The manifest knows it all now."""
+        for number in range(1, self._count + 1):
+            self._catalog.delete(f"{self._prefix}{number:06d}.json")
+
+
+def intents_prefix(bucket: str) -> str:
+    """Where the intents for a bucket lie in the catalog."""
+    return f"intents/{bucket}/"
+
+
+def read_logs(catalog: Catalog, bucket: str) -> list[Log]:
+    """What runs that never wrote their manifest (or are at work now) have intended, oldest first."""
+    found = []
+    done: set[tuple[str, int]] = set()
+    for listed in catalog.list(intents_prefix(bucket)):
+        answer = catalog.get(listed.key)
+        if answer is None:
+            continue
+        run, number = listed.key.rsplit("/", 1)
+        try:
+            record = json.loads(answer[0])
+            writes = tuple(Write(*row) for row in record["writes"])
+            done.update((run, at) for at in record["done"])
+            found.append((run, int(number[:-5]), record["time"], listed, writes, tuple(record["prunes"])))
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"{listed.key} of catalog {catalog.bucket} is damaged ({error}): delete it and run again")
+    found.sort(key=lambda item: item[:2])
+    return [Log(i[3].key, i[2], i[3].mtime, (i[0], i[1]) in done, i[4], i[5]) for i in found]
+
+
+def recall(logs: Iterable[Log], entries: Mapping[str, Entry], there: Mapping[str, str]) -> dict[str, Entry]:
+    """The manifest entries that unfinished runs would have made.
+
+    ``entries`` is the manifest, ``there`` the ETags in the bucket. A write counts when the bucket holds just that, or
+    when it is known to have been done.
+    """
+    found: dict[str, Entry] = {}
+    for log in logs:
+        for write in log.writes:
+            known = found.get(write.key) or entries.get(write.key)
+            holds = there.get(write.key) == write.digest
+            if known and (known.etag == there.get(write.key) or (not holds and log.time < known.time)):
+                continue
+            if holds or log.done:
+                found[write.key] = Entry(write.size, write.digest, write.digest, log.time, write.parts)
+        for key in log.prunes:
+            known = found.get(key) or entries.get(key)
+            if known and key not in there:
+                found[key] = known._replace(pruned=True, time=log.time)
+    return found
+
+
+def settled(log: Log, entries: Mapping[str, Entry], now: float) -> bool:
+    """Whether a log tells nothing any more that the manifest doesn't, or is too old to matter."""
+    if log.mtime[:19] < format_time(now - KEEP_SECONDS)[:19]:
+        return True
+    known = [entries.get(write.key) for write in log.writes]
+    return all(
+        entry is not None and (entry.etag == write.digest or entry.time > log.time)
+        for entry, write in zip(known, log.writes)
+    ) and all(key not in entries or entries[key].pruned or entries[key].time > log.time for key in log.prunes)

@@ -1,0 +1,164 @@
+# Copyright (c) adt.assets contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The manifest of a bucket: for each key what we wrote, and from which backup. One compressed object in the catalog.
+
+It is written last, as changes merged onto the newest one, so that several runs can end at the same time.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from typing import Any, Callable, NamedTuple
+
+from ._catalog import Catalog
+from ._decide import Entry
+from ._store import StoreError
+
+FORMAT = 1
+MERGES = 20
+
+
+class Synced(NamedTuple):
+    """The backup that was synced completely last, and the options that decide what that means."""
+
+    identity: str
+    options: str
+
+
+class Manifest(NamedTuple):
+    """``last``: time of the newest backup that was ever synced, empty for none. ``synced``: None when a run must look
+    at its backup again.
+    """
+
+    entries: dict[str, Entry]
+    last: str = ""
+    synced: Synced | None = None
+
+
+class Change(NamedTuple):
+    """What a run adds to the manifest. ``sees``: it read a whole backup, so ``seen`` of all other keys ends."""
+
+    entries: dict[str, Entry]
+    last: str = ""
+    synced: Synced | None = None
+    sees: bool = False
+
+
+def manifest_key(bucket: str) -> str:
+    """Where the manifest of a bucket lies in the catalog."""
+    return f"manifests/{bucket}.jsonl.gz"
+
+
+def render(manifest: Manifest) -> bytes:
+    """The manifest as it is stored. Equal manifests are equal bytes."""
+    times = sorted({entry.time for entry in manifest.entries.values()})
+    number = {time: at for at, time in enumerate(times)}
+    head = {"format": FORMAT, "last": manifest.last, "synced": manifest.synced, "times": times}
+    lines = [json.dumps(head, sort_keys=True)]
+    for key in sorted(manifest.entries):
+        entry = manifest.entries[key]
+        etag = 0 if entry.etag == entry.digest else entry.etag
+        line = [key, entry.size, entry.digest, etag, number[entry.time], entry.seen, int(entry.pruned), entry.parts]
+        while len(line) > 5 and not line[-1]:
+            line.pop()
+        lines.append(json.dumps(line, ensure_ascii=False, separators=(",", ":")))
+    return gzip.compress("\n".join(lines).encode("utf-8", "surrogatepass") + b"\n", 5, mtime=0)
+
+
+def parse(body: bytes, bucket: str) -> Manifest:
+    """Read a stored manifest. Raises StoreError when it is damaged or from a newer version."""
+    key = manifest_key(bucket)
+    try:
+        lines = gzip.decompress(body).decode("utf-8", "surrogatepass").split("\n")
+        head = json.loads(lines[0])
+        if head["format"] != FORMAT:
+            raise StoreError(
+                f"{key} has format {head['format']!r}, this version of adt.assets knows {FORMAT}: update adt.assets"
+            )
+        times = head["times"]
+        rows = json.loads("[" + ",".join(line for line in lines[1:] if line) + "]")
+        entries = {row[0]: _entry(row, times) for row in rows}
+        synced = Synced(*head["synced"]) if head["synced"] else None
+        return Manifest(entries, head["last"], synced)
+    except (ValueError, KeyError, TypeError, IndexError, EOFError, OSError, zlib.error) as error:
+        raise StoreError(
+            f"the manifest {key} is damaged ({error}): delete it from the catalog and run again; "
+            "everything that differs from the backup then stays as it is in the bucket"
+        )
+
+
+def _entry(row: list[Any], times: list[str]) -> Entry:
+    size, digest, etag, time = row[1:5]
+    seen, pruned, parts = (row[5:] + [0, 0, ""][len(row) - 5 :])[:3]
+    return Entry(size, digest, digest if etag == 0 else etag, times[time], parts, bool(pruned), seen)
+
+
+def merge(newest: Manifest, base: Manifest, change: Change, settle: Callable[[str], str | None]) -> Manifest:
+    """The newest manifest with a run's changes, which were made while looking at ``base``.
+
+    Where another run changed the same key meanwhile, the bucket tells who is right: ``settle(key)`` is the ETag of
+    what lies there now. Another run's changes also mean that nobody has seen the whole: ``synced`` ends.
+    """
+    entries = dict(newest.entries)
+    if change.sees:
+        entries = {key: entry._replace(seen=0) if entry.seen else entry for key, entry in entries.items()}
+    for key, mine in change.entries.items():
+        theirs, before = newest.entries.get(key), base.entries.get(key)
+        if theirs is not None and theirs not in (before, mine) and not _wins(mine, theirs, settle(key)):
+            continue
+        entries[key] = mine
+    undisturbed = newest is base or newest == base
+    synced = (change.synced if undisturbed else None) if change.sees else newest.synced
+    return Manifest(entries, max(newest.last, change.last), synced)
+
+
+def _wins(mine: Entry, theirs: Entry, there: str | None) -> bool:
+    if there is not None and (mine.etag == there) != (theirs.etag == there):
+        return mine.etag == there
+    if bool(mine.etag) != bool(theirs.etag):
+        return bool(mine.etag)
+    return mine.time > theirs.time
+
+
+class ManifestFile:
+    """A bucket's manifest in the catalog."""
+
+    def __init__(self, catalog: Catalog, bucket: str) -> None:
+        self._catalog = catalog
+        self._bucket = bucket
+        self._key = manifest_key(bucket)
+        self._etag: str | None = None
+        self._body = b""
+        self.base = Manifest({})
+
+    def read(self) -> Manifest:
+        """The newest manifest; an empty one when there is none."""
+        found = self._catalog.get(self._key)
+        self._body, self._etag = found if found else (b"", None)
+        self.base = parse(self._body, self._bucket) if found else Manifest({})
+        return self.base
+
+    def would_change(self, change: Change) -> bool:
+        """Whether writing these changes would make another manifest than the one that was read."""
+        merged = merge(self.base, self.base, change, lambda key: None)
+        return merged != self.base
+
+    def write(self, change: Change, settle: Callable[[str], str | None]) -> None:
+        """Merge changes onto the newest manifest. Raises StoreError of kind conflict when others never stop writing."""
+        base = newest = self.base
+        for attempt in range(MERGES):
+            merged = merge(newest, base, change, settle)
+            try:
+                if merged != newest or self._etag is None:
+                    self._etag = self._catalog.put(
+                        self._key, render(merged), if_match=self._etag, if_none_match=self._etag is None
+                    )
+                self.base = merged
+                return
+            except StoreError as error:
+                if error.kind != "conflict" or attempt + 1 == MERGES:
+                    raise
+            newest = self.read()

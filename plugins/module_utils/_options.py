@@ -1,0 +1,46 @@
+# Copyright (c) adt.assets contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Options of the modules that read a backup, and the Job that they make."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+from ._backup import SourceError, parse_time
+from ._inflate import Limits
+from ._sync import Job
+
+WORKERS_MAX = 256
+BUCKET: dict[str, Any] = {
+    "bucket": {"type": "str", "required": True},
+    "site": {"type": "str", "required": True},
+    "directory": {"type": "str", "required": True},
+    "catalog": {"type": "str", "required": True},
+}
+# The doc fragment source.py says what these mean.
+TARGET: dict[str, Any] = {
+    **BUCKET,
+    "src": {"type": "str", "required": True},
+    "archive_path": {"type": "str", "default": ""},
+    "symlinks": {"type": "str", "choices": ["rclonelink", "object", "refuse"], "default": "rclonelink"},
+    "max_unpacked": {"type": "int", "default": 1 << 40},
+    "max_ratio": {"type": "int", "default": 200},
+}
+
+
+def job_from(module: Any) -> Job:
+    """The sync that a module's options ask for. Raises SourceError for values that make no sense."""
+    params = module.params
+    if not 1 <= params["workers"] <= WORKERS_MAX:
+        raise SourceError(f"workers must be 1 to {WORKERS_MAX}, not {params['workers']}")
+    given = params["backup_time"]
+    return Job(
+        **{name: params[name] for name in (*BUCKET, "src", "archive_path", "symlinks")},
+        **{name: params[name] for name in ("on_conflict", "prune", "workers")},
+        backup_time=parse_time(given) if given else "",
+        host_label=params["host_label"] or platform.node(),
+        limits=Limits(params["max_unpacked"], params["max_ratio"]),
+        check=module.check_mode,
+    )

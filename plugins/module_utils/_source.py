@@ -1,0 +1,180 @@
+# Copyright (c) adt.assets contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the files come from: an archive on this host, an archive in S3, or a directory, behind one interface."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from ._backup import Backup, SourceError, format_time, parse_time
+from ._directory import DirectoryWalk, open_below
+from ._inflate import PIECE, Ahead, Limits, inflate
+from ._remote import RemoteFile
+from ._store import Store, error_code, explain
+from ._tar import Raw, Reader, entries
+
+INFLATED_AHEAD = 6
+
+
+class SourceOptions(NamedTuple):
+    """``time``: the backup's time if the user says it, else empty; ``root``: the asset directory's parts."""
+
+    src: str
+    root: tuple[bytes, ...]
+    time: str
+    limits: Limits
+
+
+class Source(Protocol):
+    """``stable``: the identity tells whether anything changed. ``two_passes``: it can be checked before it is read.
+    ``root``: the asset directory's parts as they show in names.
+    """
+
+    name: str
+    backup: Backup
+    stable: bool
+    two_passes: bool
+    root: tuple[bytes, ...]
+
+    def entries(self, read: bool = True) -> Iterator[tuple[Raw, Reader]]:
+        """Every entry; with ``read`` False contents are not needed. Raises SourceError and StoreError."""
+
+    def newest_change(self) -> str:
+        """Since when the content is as it is."""
+
+
+def open_source(options: SourceOptions, store: Store) -> Source:
+    """The source that an ``src`` names. Raises SourceError or StoreError when there is none."""
+    src = options.src
+    if src.startswith("s3://"):
+        return RemoteArchive(options, store)
+    path = Path(src)
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise SourceError(f"backup {src!r} can't be read on this host: {error.strerror}; check src")
+    if stat.S_ISDIR(status.st_mode):
+        return Directory(options)
+    if stat.S_ISREG(status.st_mode):
+        return LocalArchive(options)
+    raise SourceError(f"backup {src!r} is neither a file nor a directory: check src")
+
+
+@contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Put the backup's name before what is wrong with it."""
+    try:
+        yield
+    except SourceError as error:
+        raise SourceError(f"backup {name!r} {error}") from error
+
+
+def _archive_entries(name: str, pieces: Iterator[bytes], limits: Limits) -> Iterator[tuple[Raw, Reader]]:
+    """Inflating has a thread of its own: zlib works while Python parses and sends."""
+    ahead = Ahead(inflate(pieces, limits), INFLATED_AHEAD)
+    try:
+        with naming(name):
+            yield from entries(ahead)
+    finally:
+        ahead.close()
+
+
+class LocalArchive:
+    """An archive file on this host."""
+
+    stable = True
+    two_passes = True
+
+    def __init__(self, options: SourceOptions) -> None:
+        self.name = options.src
+        self.root = options.root
+        self._limits = options.limits
+        self._path = Path(options.src)
+        self._status = self._path.stat()
+        identity = f"file:{self._path.resolve()}:{self._status.st_size}:{self._status.st_mtime_ns}"
+        self.backup = Backup(identity, options.time or format_time(self._status.st_mtime))
+
+    def entries(self, read: bool = True) -> Iterator[tuple[Raw, Reader]]:
+        return _archive_entries(self.name, self._pieces(), self._limits)
+
+    def _pieces(self) -> Iterator[bytes]:
+        try:
+            with self._path.open("rb", buffering=0) as file:
+                while piece := file.read(PIECE):
+                    yield piece
+                now = os.fstat(file.fileno())
+        except OSError as error:
+            raise SourceError(f"can't be read: {error.strerror}")
+        if (now.st_ino, now.st_size, now.st_mtime_ns) != (
+            self._status.st_ino,
+            self._status.st_size,
+            self._status.st_mtime_ns,
+        ):
+            raise SourceError("changed while it was read: run again when it is complete")
+
+    def newest_change(self) -> str:
+        return self.backup.time
+
+
+class RemoteArchive:
+    """An archive in a bucket of the same store."""
+
+    stable = True
+    two_passes = False
+
+    def __init__(self, options: SourceOptions, store: Store) -> None:
+        self.name = options.src
+        self.root = options.root
+        self._limits = options.limits
+        bucket, _slash, key = options.src[len("s3://") :].partition("/")
+        if not bucket or not key:
+            raise SourceError(f"backup {options.src!r} names no object: write s3://bucket/key")
+        try:
+            head = store.client.head_object(Bucket=bucket, Key=key)
+        except Exception as error:
+            what = f"can't read the backup {options.src}"
+            if error_code(error) in ("404", "NoSuchKey", "NoSuchBucket"):
+                raise SourceError(f"{what} at {store.endpoint_url}: there is no such object; check src")
+            raise explain(error, what, store.endpoint_url) from error
+        etag, size = head["ETag"].strip('"'), head["ContentLength"]
+        version = head.get("VersionId", "")
+        modified = parse_time(head["LastModified"].isoformat())
+        self.backup = Backup(f"{options.src}:{etag}:{size}:{version}", options.time or modified)
+        self._file = RemoteFile(store, bucket, key, etag, size)
+
+    def entries(self, read: bool = True) -> Iterator[tuple[Raw, Reader]]:
+        return _archive_entries(self.name, self._file.pieces(), self._limits)
+
+    def newest_change(self) -> str:
+        return self.backup.time
+
+
+class Directory:
+    """A directory on this host. Nothing tells cheaply whether it changed, so every run looks at all of it."""
+
+    stable = False
+    two_passes = True
+    root: tuple[bytes, ...] = ()
+
+    def __init__(self, options: SourceOptions) -> None:
+        self.name = options.src
+        self._walk = DirectoryWalk(Path(options.src), options.root)
+        with naming(self.name):
+            os.close(open_below(Path(options.src), options.root))
+        now = format_time(time.time())
+        self.backup = Backup(f"directory:{Path(options.src).resolve()}", options.time or now)
+        self._time = options.time
+
+    def entries(self, read: bool = True) -> Iterator[tuple[Raw, Reader]]:
+        with naming(self.name):
+            yield from self._walk.entries(read)
+
+    def newest_change(self) -> str:
+        return self._time or min(format_time(self._walk.newest_change), self.backup.time)

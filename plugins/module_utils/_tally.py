@@ -1,0 +1,70 @@
+# Copyright (c) adt.assets contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a run did, or would do: counts, bytes and keys. ``changed``, summary and diff all come from here."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+ACTIONS = ("uploaded", "updated", "unchanged", "kept", "kept_deleted", "saved", "pruned", "refused", "retried")
+CHANGES = ("uploaded", "updated", "saved", "pruned")
+KEYS_SHOWN = 100
+
+
+class Tally:
+    """Counts per action; usable from many threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts = dict.fromkeys(ACTIONS, 0)
+        self._bytes = dict.fromkeys(ACTIONS, 0)
+        self._keys: dict[str, list[str]] = {action: [] for action in CHANGES}
+
+    def add(self, action: str, key: str, size: int) -> None:
+        """Note what happened to a key."""
+        with self._lock:
+            self._counts[action] += 1
+            self._bytes[action] += size
+            if action in self._keys:
+                self._keys[action].append(key)
+
+    def set(self, action: str, count: int, size: int) -> None:
+        """Note counts that were kept elsewhere."""
+        self._counts[action], self._bytes[action] = count, size
+
+    def count(self, *actions: str) -> int:
+        """How many keys had one of these actions."""
+        return sum(self._counts[action] for action in actions)
+
+    def size(self, *actions: str) -> int:
+        """The bytes of all keys that had one of these actions."""
+        return sum(self._bytes[action] for action in actions)
+
+    @property
+    def wrote(self) -> bool:
+        """Whether anything but the manifest is (or would be) written."""
+        return self.count(*CHANGES) > 0
+
+    def summary(self) -> dict[str, dict[str, int]]:
+        """Counts and bytes per action."""
+        return {action: {"count": self._counts[action], "bytes": self._bytes[action]} for action in ACTIONS}
+
+    def diff(self, bucket: str, manifest_changes: bool) -> dict[str, Any]:
+        """What Ansible shows with ``--diff``: before and after, as far as they differ."""
+        before, after = [], []
+        for action in CHANGES:
+            keys = sorted(self._keys[action])
+            shown = keys[:KEYS_SHOWN]
+            if action in ("updated", "pruned"):
+                before += [f"{key}" for key in shown]
+            if action != "pruned":
+                after += [f"{key} ({action})" for key in shown]
+            if len(keys) > len(shown):
+                after.append(f"… and {len(keys) - len(shown)} more {action}")
+        if manifest_changes:
+            after.append("(manifest)")
+        lines = {"before": before, "after": after}
+        text = {name: "".join(f"{line}\n" for line in part) for name, part in lines.items()}
+        return {**text, "before_header": bucket, "after_header": bucket}

@@ -1,0 +1,333 @@
+# Copyright (c) adt.assets contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Objects into a bucket, each confirmed by its digest, and only where the bucket is as it was when we decided.
+
+obstore carries what it carries faithfully; boto3 the awkward keys and large members. Every answer that leaves the
+outcome open is settled by asking the store what it holds.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import random
+import re
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from ._headers import Headers
+from ._store import Store, error_code, explain
+
+MIB = 1024 * 1024
+SMALL_MAX = 16 * MIB
+PART_SIZE = 8 * MIB
+PARTS_MAX = 10000
+TRIES = 6
+# obstore strips slashes at the ends of a key, and refuses the rest.
+_AWKWARD = re.compile(r"^/|/$|//|(^|/)\.\.?(/|$)|[\x00-\x1f\x7f]")
+_CONFLICTS = frozenset({"412", "409", "PreconditionFailed", "ConditionalRequestConflict"})
+_GONE = frozenset({"404", "NoSuchKey"})
+_FINAL = frozenset(
+    {
+        "400",
+        "401",
+        "403",
+        "AccessDenied",
+        "InvalidAccessKeyId",
+        "SignatureDoesNotMatch",
+        "InvalidToken",
+        "ExpiredToken",
+        "NoSuchBucket",
+        "KeyTooLongError",
+        "InvalidRequest",
+        "InvalidArgument",
+        "ExistingObjectIsFile",
+        "ExistingObjectIsDirectory",
+        "EntityTooLarge",
+        "NotImplemented",
+        "501",
+        "QuotaExceeded",
+    }
+)
+
+
+class Raced(Exception):
+    """Someone else has written or removed the key since we decided. ``there``: the ETag now, None when it is gone."""
+
+    def __init__(self, there: str | None) -> None:
+        super().__init__(there)
+        self.there = there
+
+
+def md5(data: bytes) -> str:
+    """Hex MD5, which is what S3 answers as the ETag of a single put."""
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def is_awkward(key: str) -> bool:
+    """Whether obstore would rename or refuse a key."""
+    return _AWKWARD.search(key) is not None
+
+
+def part_size(size: int) -> int:
+    """How large the parts of a member are: fixed, so that the ETag can be computed; more only beyond 10,000 parts."""
+    return max(PART_SIZE, -(-size // (PARTS_MAX * MIB)) * MIB)
+
+
+def multipart_etag(digests: Sequence[str]) -> str:
+    """The ETag of a multipart object from the MD5s of its parts."""
+    joined = b"".join(bytes.fromhex(digest) for digest in digests)
+    return f"{md5(joined)}-{len(digests)}"
+
+
+def pause(attempt: int) -> None:
+    """Wait before another try, longer each time, with jitter."""
+    time.sleep(random.uniform(0.05, min(10.0, 0.2 * 2**attempt)))  # noqa: S311
+
+
+class Uploader:
+    """Writes into one bucket; usable from many threads.
+
+    ``conditional``: the store honours If-Match and If-None-Match. ``engine`` names the client that carries the data.
+    """
+
+    def __init__(self, store: Store, bucket: str, conditional: bool) -> None:
+        self._store = store
+        self._client = store.client
+        self.bucket = bucket
+        self._obstore = store.obstore(bucket)
+        self.conditional = conditional and self._knows_conditions()
+        self.engine = self._engine()
+        self._lock = threading.Lock()
+        self.retried = 0
+        self.retried_bytes = 0
+
+    def _engine(self) -> str:
+        if self._obstore is None:
+            import boto3
+
+            return f"boto3 {boto3.__version__} (slow: install obstore on this host)"
+        import obstore
+
+        return f"obstore {obstore.__version__}"
+
+    def _knows_conditions(self) -> bool:
+        """Older botocore can't ask for conditions."""
+        model = self._client.meta.service_model
+        operations = ("PutObject", "CompleteMultipartUpload")
+        return all("IfMatch" in model.operation_model(name).input_shape.members for name in operations)
+
+    def head(self, key: str) -> dict[str, Any] | None:
+        """boto3's answer to HEAD, None when there is no such object."""
+        try:
+            return self._client.head_object(Bucket=self.bucket, Key=key)
+        except Exception as error:
+            if error_code(error) in _GONE:
+                return None
+            raise explain(error, f"can't look at {self.bucket}/{key}", self._store.endpoint_url) from error
+
+    def etag(self, key: str) -> str | None:
+        """The ETag that a key has now, None when there is no such object."""
+        answer = self.head(key)
+        return answer["ETag"].strip('"') if answer else None
+
+    def put(self, key: str, body: bytes, digest: str, headers: Headers, replaces: str | None) -> str:
+        """Write one object and return its ETag.
+
+        ``replaces``: the ETag that the key must have now, None when there must be no object. Raises Raced when that
+        isn't so (as far as the store can tell), StoreError when it can't be written.
+        """
+        what = f"can't write {self.bucket}/{key}"
+        for attempt in range(TRIES):
+            try:
+                etag = self._send(key, body, headers, replaces)
+            except Exception as error:
+                if self._landed(key, digest, replaces, error):
+                    return digest
+                if error_code(error) in _FINAL or attempt + 1 == TRIES:
+                    raise explain(error, what, self._store.endpoint_url) from error
+            else:
+                if etag == digest or self._holds(key, digest, len(body)):
+                    return etag if etag == digest else self.etag(key) or etag
+                if attempt + 1 == TRIES:
+                    raise explain(
+                        OSError("the store holds other bytes than were sent: its disk or the network damages data"),
+                        what,
+                        self._store.endpoint_url,
+                    )
+                replaces = etag
+            self.count_retry(len(body))
+            pause(attempt)
+        raise AssertionError("unreachable")
+
+    def count_retry(self, size: int) -> None:
+        """Note that something had to be sent again."""
+        with self._lock:
+            self.retried += 1
+            self.retried_bytes += size
+
+    def _landed(self, key: str, etag: str, replaces: str | None, error: Exception) -> bool:
+        """Whether a write that failed has succeeded all the same. Raises Raced when someone else was first.
+
+        A store may commit and then lose the answer; the retry (obstore's own, too) then meets our own object.
+        """
+        code = error_code(error)
+        if code in _FINAL:
+            return False
+        there = self.etag(key)
+        if there == etag:
+            return True
+        if there != replaces and (code in _CONFLICTS or code in _GONE):
+            raise Raced(there)
+        return False
+
+    def _holds(self, key: str, digest: str, size: int) -> bool:
+        """After an answer with a strange ETag: whether the store holds our bytes all the same.
+
+        Under SSE-KMS and SSE-C an ETag is no MD5; then the size has to do, and the checksum that went with the put.
+        """
+        answer = self.head(key)
+        if answer is None or answer["ContentLength"] != size:
+            return False
+        opaque = "kms" in answer.get("ServerSideEncryption", "") or "SSECustomerAlgorithm" in answer
+        return opaque or answer["ETag"].strip('"') == digest
+
+    def _condition(self, replaces: str | None) -> dict[str, str]:
+        if not self.conditional:
+            return {}
+        return {"IfMatch": f'"{replaces}"'} if replaces else {"IfNoneMatch": "*"}
+
+    def _send(self, key: str, body: bytes, headers: Headers, replaces: str | None) -> str:
+        if self._obstore is None or is_awkward(key) or len(body) > SMALL_MAX:
+            answer = self._client.put_object(
+                Bucket=self.bucket,
+                Key=key,
+                Body=body,
+                ContentMD5=base64.b64encode(bytes.fromhex(md5(body))).decode(),
+                ContentType=headers.content_type,
+                Metadata=headers.metadata,
+                **self._condition(replaces),
+            )
+            return answer["ETag"].strip('"')
+        mode: Any = "overwrite"
+        if self.conditional:
+            mode = {"e_tag": f'"{replaces}"'} if replaces else "create"
+        attributes = {"Content-Type": headers.content_type, **headers.metadata}
+        result = self._obstore.put(key, body, attributes=attributes, mode=mode, use_multipart=False)
+        return (result["e_tag"] or "").strip('"')
+
+    # large members
+
+    def begin(self, key: str, headers: Headers) -> str:
+        """Start a multipart upload; returns its id."""
+        with self._store.errors(f"can't write {self.bucket}/{key}"):
+            answer = self._client.create_multipart_upload(
+                Bucket=self.bucket, Key=key, ContentType=headers.content_type, Metadata=headers.metadata
+            )
+        return answer["UploadId"]
+
+    def send_part(self, key: str, upload: str, number: int, body: bytes, digest: str) -> str:
+        """Send part ``number`` (from 1) and return its ETag; raises StoreError."""
+        what = f"can't write {self.bucket}/{key} (part {number})"
+        error: Exception = OSError("the store holds other bytes than were sent: its disk or the network damages data")
+        for attempt in range(TRIES):
+            try:
+                answer = self._client.upload_part(
+                    Bucket=self.bucket,
+                    Key=key,
+                    UploadId=upload,
+                    PartNumber=number,
+                    Body=body,
+                    ContentMD5=base64.b64encode(bytes.fromhex(digest)).decode(),
+                )
+                etag = answer["ETag"].strip('"')
+                if etag == digest or "kms" in answer.get("ServerSideEncryption", ""):
+                    return etag
+            except Exception as caught:
+                error = caught
+                if error_code(caught) in _FINAL:
+                    break
+            self.count_retry(len(body))
+            pause(attempt)
+        raise explain(error, what, self._store.endpoint_url) from error
+
+    def finish(self, key: str, upload: str, etags: Sequence[str], replaces: str | None) -> str:
+        """Complete a multipart upload and return its ETag; Raced and StoreError as in put()."""
+        expected = multipart_etag(etags)
+        parts = [{"PartNumber": at, "ETag": f'"{etag}"'} for at, etag in enumerate(etags, 1)]
+        for attempt in range(TRIES):
+            try:
+                answer = self._client.complete_multipart_upload(
+                    Bucket=self.bucket,
+                    Key=key,
+                    UploadId=upload,
+                    MultipartUpload={"Parts": parts},
+                    **self._condition(replaces),
+                )
+                etag = answer.get("ETag", "").strip('"')
+                if etag == expected or self.etag(key) == expected:
+                    return expected
+                if "kms" in answer.get("ServerSideEncryption", ""):
+                    return etag
+                raise OSError(f"the store holds {etag}, not {expected}: its disk or the network damages data")
+            except Exception as error:
+                if self._landed(key, expected, replaces, error):
+                    return expected
+                if error_code(error) in _FINAL | {"NoSuchUpload"} or isinstance(error, OSError) or attempt + 1 == TRIES:
+                    raise explain(error, f"can't write {self.bucket}/{key}", self._store.endpoint_url) from error
+            self.count_retry(0)
+            pause(attempt)
+        raise AssertionError("unreachable")
+
+    def abort(self, key: str, upload: str) -> None:
+        """Throw away the parts of an upload that won't be completed; best effort."""
+        with contextlib.suppress(Exception):  # what led here is the error to tell
+            self._client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload)
+
+    # objects that are there already
+
+    def read(self, key: str, etag: str, start: int, size: int) -> bytes:
+        """Bytes of an object that must still have this ETag; raises Raced when it has another."""
+        extra = {"Range": f"bytes={start}-{start + size - 1}"} if size else {}
+        for attempt in range(TRIES):
+            try:
+                answer = self._client.get_object(Bucket=self.bucket, Key=key, IfMatch=f'"{etag}"', **extra)
+                body = answer["Body"].read()
+                if len(body) == size:
+                    return body
+                error: Exception = OSError("the answer was cut")
+            except Exception as caught:
+                if error_code(caught) in _CONFLICTS | _GONE:
+                    raise Raced(self.etag(key))
+                error = caught
+                if error_code(caught) in _FINAL:
+                    break
+            pause(attempt)
+        raise explain(error, f"can't read {self.bucket}/{key}", self._store.endpoint_url) from error
+
+    def copy(self, key: str, etag: str, bucket: str, to_key: str) -> None:
+        """Copy an object that must still have this ETag to another bucket; raises Raced when it has another."""
+        source = {"Bucket": self.bucket, "Key": key}
+        try:
+            self._client.copy_object(Bucket=bucket, Key=to_key, CopySource=source, CopySourceIfMatch=f'"{etag}"')
+        except Exception as error:
+            if error_code(error) in _CONFLICTS | _GONE:
+                raise Raced(self.etag(key))
+            raise explain(error, f"can't copy {self.bucket}/{key} to {bucket}", self._store.endpoint_url) from error
+
+    def remove(self, key: str, etag: str) -> None:
+        """Delete an object that must still have this ETag; raises Raced when it has another."""
+        if self.etag(key) != etag:
+            raise Raced(self.etag(key))
+        known = self._client.meta.service_model.operation_model("DeleteObject").input_shape.members
+        condition = {"IfMatch": f'"{etag}"'} if self.conditional and "IfMatch" in known else {}
+        try:
+            self._client.delete_object(Bucket=self.bucket, Key=key, **condition)
+        except Exception as error:
+            if error_code(error) in _CONFLICTS | _GONE:
+                raise Raced(self.etag(key))
+            raise explain(error, f"can't delete {self.bucket}/{key}", self._store.endpoint_url) from error

@@ -1,0 +1,172 @@
+#!/usr/bin/python
+# Copyright (c) adt.assets contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From a backup to the bucket of an asset directory."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: asset_sync
+short_description: Copy an asset directory out of a backup into its bucket
+version_added: 0.1.0
+description:
+  - Reads a backup of a website (archive, archive in S3, or directory) and copies one asset directory into its bucket.
+  - What users have changed or deleted in the bucket stays so. Nothing older overwrites or deletes anything newer.
+  - A manifest in the catalog says for each key what was written, and from which backup. It decides who wins.
+  - Every object is confirmed by its digest. A backup that is damaged or cut is an error.
+  - A run that was killed converges when it is run again.
+  - The same archive again, with nothing to do, is not read at all.
+options:
+  backup_time:
+    description:
+      - When the backup was made, as an ISO 8601 time, in UTC unless it names a zone.
+      - By default the archive's modification time. For a directory it is now.
+      - A backup older than the last one that was copied never overwrites anything.
+    type: str
+  on_conflict:
+    description:
+      - V(keep) lets the bucket win wherever it was changed since it was written from a backup.
+      - >-
+        V(overwrite) is for a deliberate restore. The backup wins wherever it has a file, also against deletions.
+        What it replaces is first copied into the catalog, below C(replaced/).
+      - >-
+        V(save) is for the late files of a webserver. New ones are uploaded. One that differs from the bucket and from
+        what was written there is saved in the catalog, below C(conflicts/), and the bucket stays as it is. O(src) must
+        be a directory.
+    type: str
+    choices: [keep, overwrite, save]
+    default: keep
+  host_label:
+    description: The name below C(conflicts/) with O(on_conflict=save). The host's name by default.
+    type: str
+  prune:
+    description:
+      - Remove from the bucket what was written from an older backup, is unchanged, and is not in this one.
+      - What users have uploaded is never removed.
+    type: bool
+    default: false
+  workers:
+    description: How many connections carry data. More are better for a store that is far away.
+    type: int
+    default: 32
+extends_documentation_fragment:
+  - adt.assets.source
+  - adt.assets.store
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+attributes:
+  check_mode:
+    support: full
+    details: Reads all that a real run would read, and returns the same summary and diff. Nothing is written.
+  diff_mode:
+    support: full
+    details: Lists at most 100 keys of each kind.
+notes:
+  - Long work writes its progress to C(status/BUCKET.json) in the catalog every few seconds.
+seealso:
+  - module: adt.assets.asset_compare
+  - module: adt.assets.asset_fetch
+author:
+  - adt.assets contributors (@adt-assets)
+"""
+
+EXAMPLES = r"""
+- name: Copy the images of the last hourly backup into their bucket
+  adt.assets.asset_sync:
+    src: s3://www-example-com-backups/hourly/webroot.tar.gz
+    archive_path: images
+    bucket: www-example-com-assets-images
+    site: www.example.com
+    directory: images
+    catalog: www-example-com-assets-catalog
+    endpoint_url: https://s3.example.com
+    access_key: "{{ s3_access_key }}"
+    secret_key: "{{ s3_secret_key }}"
+
+- name: Copy what a webserver has received since that backup
+  adt.assets.asset_sync:
+    src: /var/www/html/images
+    bucket: www-example-com-assets-images
+    site: www.example.com
+    directory: images
+    catalog: www-example-com-assets-catalog
+    on_conflict: save
+
+- name: Put everything back as it was on the first of May
+  adt.assets.asset_sync:
+    src: /backups/webroot-2026-05-01.tar.gz
+    archive_path: images
+    bucket: www-example-com-assets-images
+    site: www.example.com
+    directory: images
+    catalog: www-example-com-assets-catalog
+    on_conflict: overwrite
+"""
+
+RETURN = r"""
+summary:
+  description:
+    - Count and bytes of what was done (or would be).
+    - >-
+      C(uploaded) new keys, C(updated) from a newer backup, C(unchanged), C(kept) as the bucket has them,
+      C(kept_deleted), C(saved) in the catalog, C(pruned), C(refused) members, and C(retried) requests.
+  returned: success
+  type: dict
+  sample: {"uploaded": {"count": 20000, "bytes": 400000000}, "kept": {"count": 2, "bytes": 40000}}
+engine:
+  description: The client that carried the data.
+  returned: success
+  type: str
+  sample: obstore 0.12.1
+seconds:
+  description: How long it took.
+  returned: success
+  type: float
+sample:
+  description: A key that exists in the bucket now, V(null) when there is none. Good for a test whether a mount works.
+  returned: success
+  type: str
+conditional_writes:
+  description: Whether the store protects keys from being changed by someone else in the moment of writing.
+  returned: success
+  type: bool
+backup:
+  description: Identity and time (UTC) of the backup.
+  returned: success
+  type: dict
+kind:
+  description: Of what kind a failure is, V(source), V(missing), V(denied), V(unreachable), V(conflict) or V(other).
+  returned: failure
+  type: str
+"""
+
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+
+from ..module_utils._backup import SourceError
+from ..module_utils._options import TARGET, job_from
+from ..module_utils._store import StoreError, argument_spec, store_from_module
+from ..module_utils._sync import run
+
+
+def main() -> None:
+    """Run the module."""
+    spec = {
+        "backup_time": {"type": "str"},
+        "on_conflict": {"type": "str", "choices": ["keep", "overwrite", "save"], "default": "keep"},
+        "host_label": {"type": "str"},
+        "prune": {"type": "bool", "default": False},
+        "workers": {"type": "int", "default": 32},
+    }
+    module = AnsibleAWSModule(argument_spec={**argument_spec(), **TARGET, **spec}, supports_check_mode=True)
+    try:
+        result = run(job_from(module), store_from_module(module), module.warn)
+    except SourceError as error:
+        module.fail_json(msg=str(error), kind="source")
+    except StoreError as error:
+        module.fail_json(msg=str(error), kind=error.kind)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
