@@ -14,8 +14,9 @@ from common import HOSTS, Bed, run, write_private
 
 ACCESS_KEY = "ADTBEDACCESSKEY01"
 # A canary: found anywhere but in a 0600 credentials file, a secret has leaked; and every character of it is special
-# to some shell, INI, JSON, URL or systemd syntax. Without | and ', which site templates themselves cannot hold.
-SECRET_KEY = 'C4nary/s3&cret+pct%dollar$dq"bs\\ sp'
+# to some shell, INI, JSON, URL or systemd syntax. Without | and ', which site templates themselves cannot hold, and
+# without a space: s3fs refuses a passwd_file with one ("invalid line in passwd file, found whitespace character").
+SECRET_KEY = 'C4nary/s3&cret+pct%dollar$dq"bs\\end#hash'
 DENIED_ACCESS_KEY = "ADTBEDDENIED0001"
 DENIED_SECRET_KEY = "C4nary-of-one-who-may-do-nothing"
 REGION = "us-east-1"
