@@ -81,7 +81,7 @@ class Bed:
 
     def requests(self) -> list[str]:
         """The lines of the store's access log: ``time method uri status request_length bytes_sent``."""
-        return self.on("store", "cat /var/log/nginx/s3.log").splitlines()
+        return self.on("store1", "cat /var/log/nginx/s3.log").splitlines()
 
     def playbook(
         self, name: str, variables: dict[str, Any], *options: str, check: bool = True
