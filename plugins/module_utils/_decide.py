@@ -49,7 +49,7 @@ class Verdict(NamedTuple):
 
 class Facts(NamedTuple):
     """``there``: ETag of the bucket's object, None without one. ``known``: the manifest's entry. ``same``: the bucket's
-    bytes are the backup's. ``same_as_known``: the manifest's content is the backup's. ``time``: the backup's;
+    bytes are the backup's. ``same_as_known``: what we once wrote there is the backup's. ``time``: the backup's;
     ``last``: that of the newest backup that was ever synced, empty for none.
     """
 

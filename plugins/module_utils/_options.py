@@ -9,6 +9,7 @@ import platform
 from typing import Any
 
 from ._backup import SourceError, parse_time
+from ._compare import Question
 from ._inflate import Limits
 from ._sync import Job
 
@@ -30,11 +31,27 @@ TARGET: dict[str, Any] = {
 }
 
 
+def check_workers(workers: int) -> None:
+    """Raise SourceError for a number of workers that makes no sense."""
+    if not 1 <= workers <= WORKERS_MAX:
+        raise SourceError(f"workers must be 1 to {WORKERS_MAX}, not {workers}")
+
+
+def question_from(module: Any) -> Question:
+    """The comparison that a module's options ask for. Raises SourceError for values that make no sense."""
+    params = module.params
+    check_workers(params["workers"])
+    return Question(
+        **{name: params[name] for name in (*BUCKET, "src", "archive_path", "symlinks", "workers", "accept_history")},
+        limits=Limits(params["max_unpacked"], params["max_ratio"]),
+        read=params["digest"] == "read",
+    )
+
+
 def job_from(module: Any) -> Job:
     """The sync that a module's options ask for. Raises SourceError for values that make no sense."""
     params = module.params
-    if not 1 <= params["workers"] <= WORKERS_MAX:
-        raise SourceError(f"workers must be 1 to {WORKERS_MAX}, not {params['workers']}")
+    check_workers(params["workers"])
     given = params["backup_time"]
     return Job(
         **{name: params[name] for name in (*BUCKET, "src", "archive_path", "symlinks")},

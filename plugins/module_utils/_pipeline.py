@@ -132,7 +132,7 @@ class Pipeline:
     def _facts(self, key: str, same: bool, digest: str) -> Facts:
         board = self._board
         there, known = board.there.get(key), board.entries.get(key)
-        same_as_known = known is not None and known.digest == digest
+        same_as_known = known is not None and known.etag != "" and known.digest == digest
         return Facts(there.etag if there else None, known, same, same_as_known, board.backup.time, board.last)
 
     def _verdict(self, key: str, same: bool, digest: str) -> Verdict:

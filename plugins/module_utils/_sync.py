@@ -4,7 +4,7 @@
 """One sync: list once, decide for each member, write, confirm, and only then tell the manifest.
 
 ``run`` is the engine's one seam: a Job in, a result for Ansible out. The steps are in files of their own: _source,
-_inflate, _tar, _survey, _pipeline (with _decide), _upload, _manifest.
+_inflate, _tar, _survey, _feed, _pipeline (with _decide), _upload, _manifest.
 """
 
 from __future__ import annotations
@@ -17,19 +17,17 @@ from ._backup import Backup, SourceError, format_time
 from ._catalog import Catalog
 from ._crew import Crew
 from ._decide import KEEP, OVERWRITE, SAVE, Entry, Facts, decide, is_ours, may_prune
-from ._directory import NOTHING
+from ._feed import check_first, feed
 from ._inflate import Limits
 from ._journal import Journal, Log, read_logs, recall, settled
 from ._manifest import Change, Manifest, ManifestFile, Synced
-from ._members import LINK_SUFFIX, Member, Rules, parse_root
+from ._members import Rules, parse_root
 from ._pipeline import Board, Pipeline, Side
 from ._progress import Progress
 from ._source import Source, SourceOptions, open_source
 from ._store import Listed, Store, StoreError
-from ._survey import Survey
-from ._tally import Tally
-from ._tar import SYMLINK, Reader
-from ._upload import MIB, SMALL_MAX, Uploader, is_awkward
+from ._tally import Tally, sample
+from ._upload import MIB, Uploader
 
 BUDGET = 48 * MIB
 LOST_SHOWN = 10
@@ -155,7 +153,7 @@ def _by_reading(scene: Scene, warn: Callable[[str], None]) -> dict[str, Any]:
     job, catalog = scene.job, scene.catalog
     rules = Rules(scene.source.root, job.symlinks)
     if scene.source.two_passes:
-        _first_pass(scene.source, rules)
+        check_first(scene.source, rules)
     conditional = catalog.conditional_writes(probe=not job.check)
     uploader = Uploader(scene.store, job.bucket, conditional)
     journal = Journal(catalog, job.bucket, Backup(scene.source.backup.identity, scene.board.stamp))
@@ -184,14 +182,6 @@ def _by_reading(scene: Scene, warn: Callable[[str], None]) -> dict[str, Any]:
     return {**result, "engine": uploader.engine, "conditional_writes": uploader.conditional}
 
 
-def _first_pass(source: Source, rules: Rules) -> None:
-    """Find what can't be stored before anything is written."""
-    survey = Survey(source.name, rules)
-    for raw, _reader in source.entries(read=False):
-        survey.take(raw)
-    survey.finish()
-
-
 def _side(scene: Scene) -> Side:
     now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     host = scene.job.host_label.replace("/", "-") or "unknown"
@@ -205,54 +195,11 @@ def _progress(pipeline: Pipeline) -> dict[str, Any]:
 
 
 def _read(scene: Scene, rules: Rules, pipeline: Pipeline, crew: Crew) -> None:
-    """All of the source through the pipeline; whatever is wrong with it raises SourceError, at the end at latest."""
-    survey = Survey(scene.source.name, rules)
-    for raw, reader in scene.source.entries():
-        member = survey.take(raw)
-        if member is not None:
-            pipeline.take(member, _content(member, reader))
-    survey.finish()
-    _read_links(scene, rules, survey, pipeline)
-    for marker in survey.empty_directories():
-        pipeline.take(marker, NOTHING)
+    feed(scene.source, rules, pipeline)
     pipeline.flush()
     crew.wait()
     if scene.job.prune:
         pipeline.prune()
-
-
-def _content(member: Member, reader: Reader) -> Reader:
-    return _Text(member.target.encode()) if member.kind == SYMLINK else reader
-
-
-class _Text:
-    """A symbolic link's target as content."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-
-    def read(self, count: int) -> bytes:
-        return self._body
-
-
-def _read_links(scene: Scene, rules: Rules, survey: Survey, pipeline: Pipeline) -> None:
-    """Hard links are copies of a content that has passed by: read the source again for those that it has."""
-    waiting = survey.linked()
-    while waiting:
-        again = Survey(scene.source.name, rules)
-        for raw, reader in scene.source.entries():
-            member = again.take(raw)
-            links = waiting.get(member.path, []) if member is not None else []
-            if member is None or not links:
-                continue
-            if member.size <= SMALL_MAX:
-                body = reader.read(member.size)
-                for link in links:
-                    pipeline.take(link._replace(size=member.size), _Text(body))
-                links.clear()
-            else:
-                pipeline.take(links.pop()._replace(size=member.size), reader)
-        waiting = {path: links for path, links in waiting.items() if links}
 
 
 # the end
@@ -319,18 +266,11 @@ def _warn_of_risks(pipeline: Pipeline, uploader: Uploader, job: Job, warn: Calla
         warn(f"{pipeline.raced} key(s) were changed by someone else during this run and were left as they are")
 
 
-def _sample(there: dict[str, Listed]) -> str | None:
-    """A key that every client can read, for those who want to see whether a mount works."""
-    fit = (key for key, listed in there.items() if listed.size and not key.endswith(LINK_SUFFIX))
-    # Webservers often refuse dotfiles.
-    return min((key for key in fit if not is_awkward(key)), key=lambda key: ("/." in f"/{key}", key), default=None)
-
-
 def _result(scene: Scene, tally: Tally, manifest_changes: bool, there: dict[str, Listed]) -> dict[str, Any]:
     return {
         "changed": tally.wrote or manifest_changes,
         "summary": tally.summary(),
         "diff": tally.diff(scene.job.bucket, manifest_changes),
-        "sample": _sample(there),
+        "sample": sample(there),
         "backup": {"identity": scene.source.backup.identity, "time": scene.source.backup.time},
     }

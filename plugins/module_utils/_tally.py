@@ -8,6 +8,10 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from ._members import LINK_SUFFIX
+from ._store import Listed
+from ._upload import is_awkward
+
 ACTIONS = ("uploaded", "updated", "unchanged", "kept", "kept_deleted", "saved", "pruned", "refused", "retried")
 CHANGES = ("uploaded", "updated", "saved", "pruned")
 KEYS_SHOWN = 100
@@ -68,3 +72,10 @@ class Tally:
         lines = {"before": before, "after": after}
         text = {name: "".join(f"{line}\n" for line in part) for name, part in lines.items()}
         return {**text, "before_header": bucket, "after_header": bucket}
+
+
+def sample(there: dict[str, Listed]) -> str | None:
+    """A key that every client can read, for those who want to see whether a mount works."""
+    fit = (key for key, listed in there.items() if listed.size and not key.endswith(LINK_SUFFIX))
+    # Webservers often refuse dotfiles.
+    return min((key for key in fit if not is_awkward(key)), key=lambda key: ("/." in f"/{key}", key), default=None)

@@ -1,0 +1,200 @@
+# Copyright (c) adt.assets contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A source against a bucket, by digest. Changes nothing."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, NamedTuple
+
+from ._catalog import Catalog
+from ._crew import Crew
+from ._decide import Entry
+from ._download import Downloader, known_digest
+from ._feed import check_first, feed
+from ._inflate import Limits
+from ._large import content_of, pieces
+from ._manifest import ManifestFile
+from ._members import Member, Rules, parse_root
+from ._pipeline import saved_conflicts
+from ._source import SourceOptions, open_source
+from ._store import Listed, Store
+from ._tally import sample
+from ._tar import Reader
+from ._upload import MIB, SMALL_MAX, Raced, md5
+
+BUDGET = 48 * MIB
+SHOWN = 100
+
+
+class Question(NamedTuple):
+    """What is to be compared; the module's options, checked."""
+
+    src: str
+    archive_path: str
+    bucket: str
+    site: str
+    directory: str
+    catalog: str
+    symlinks: str
+    workers: int
+    limits: Limits
+    read: bool
+    accept_history: bool
+
+
+class Has(NamedTuple):
+    """What the source has under a key."""
+
+    size: int
+    digest: str
+
+
+class Findings(NamedTuple):
+    """Keys by what was found. ``history``: not in the bucket as the source has them, but accounted for."""
+
+    same: list[str]
+    missing: list[str]
+    different: list[str]
+    extra: list[str]
+    history: list[str]
+
+
+class _Digests:
+    """Takes members and keeps only their digests."""
+
+    def __init__(self, crew: Crew) -> None:
+        self._crew = crew
+        self.found: dict[str, Has] = {}
+
+    def take(self, member: Member, reader: Reader) -> None:
+        if member.size > SMALL_MAX:
+            content = content_of([md5(body) for body in pieces(reader, member.size)])
+            self.found[member.key] = Has(member.size, content.digest)
+            return
+        self._crew.claim(member.size + 1024)
+        self._crew.give(self._small, member.key, reader.read(member.size))
+
+    def _small(self, key: str, body: bytes) -> None:
+        self.found[key] = Has(len(body), md5(body))
+        self._crew.free(len(body) + 1024)
+
+
+def run(question: Question, store: Store) -> dict[str, Any]:
+    """Compare. Raises SourceError and StoreError when either side can't be read."""
+    started = time.monotonic()
+    catalog = Catalog(store, question.catalog)
+    catalog.require_owner(question.bucket, question.site, question.directory)
+    root = parse_root(question.archive_path)
+    source = open_source(SourceOptions(question.src, root, "", question.limits), store)
+    there = {listed.key: listed for listed in store.list(question.bucket)}
+    manifest = ManifestFile(catalog, question.bucket).read()
+    crew = Crew(question.workers, BUDGET)
+    try:
+        rules = Rules(source.root, question.symlinks)
+        check_first(source, rules)
+        digests = _Digests(crew)
+        survey = feed(source, rules, digests)
+        crew.wait()
+        reader = _BucketReader(Downloader(store, question.bucket), crew, question.read)
+        held = _bucket_digests(digests.found, there, manifest.entries, reader)
+    finally:
+        crew.end()
+    saved = set(saved_conflicts(catalog, question.bucket)) if question.accept_history else set()
+    directories = {f"{path}/" for path in survey.directories}
+    findings = compare(digests.found, held, set(there), directories)
+    if question.accept_history:
+        findings = excuse(findings, digests.found, manifest.entries, saved, question.bucket)
+    return {**_result(findings, digests.found, there, question), "seconds": round(time.monotonic() - started, 3)}
+
+
+def _bucket_digests(
+    wanted: dict[str, Has], there: dict[str, Listed], entries: dict[str, Entry], reader: _BucketReader
+) -> dict[str, Has]:
+    """What the bucket holds under the keys that the source has: by ETag and manifest, or by reading."""
+    for key, has in wanted.items():
+        listed = there.get(key)
+        if listed is None:
+            continue
+        digest = "" if reader.always else known_digest(listed, entries.get(key))
+        if digest or (listed.size != has.size and not reader.always):
+            reader.held[key] = Has(listed.size, digest)
+        else:
+            reader.look(listed)
+    reader.crew.wait()
+    return reader.held
+
+
+class _BucketReader:
+    """Reads objects for their digests; ``always`` whatever else is known."""
+
+    def __init__(self, downloader: Downloader, crew: Crew, always: bool) -> None:
+        self._downloader = downloader
+        self.crew = crew
+        self.always = always
+        self.held: dict[str, Has] = {}
+
+    def look(self, listed: Listed) -> None:
+        self.crew.claim(min(listed.size, SMALL_MAX))
+        self.crew.give(self._look, listed)
+
+    def _look(self, listed: Listed) -> None:
+        try:
+            self.held[listed.key] = Has(listed.size, self._downloader.digest(listed))
+        except Raced:
+            self.held[listed.key] = Has(listed.size, "changed while it was read")
+        self.crew.free(min(listed.size, SMALL_MAX))
+
+
+def compare(source: dict[str, Has], held: dict[str, Has], there: set[str], directories: set[str]) -> Findings:
+    """Pure. A marker of a directory that the source has is no extra, whoever made it."""
+    same = sorted(key for key, has in source.items() if held.get(key) == has)
+    missing = sorted(key for key in source if key not in there)
+    different = sorted(key for key, has in source.items() if key in there and held.get(key) != has)
+    extra = sorted(key for key in there if key not in source and key not in directories)
+    return Findings(same, missing, different, extra, [])
+
+
+def excuse(
+    findings: Findings,
+    source: dict[str, Has],
+    entries: dict[str, Entry],
+    saved: set[tuple[str, str]],
+    bucket: str,
+) -> Findings:
+    """Pure. Account for keys whose bytes were in the bucket once (a user has changed or deleted them since), or were
+    saved in the catalog.
+    """
+
+    def accounted(key: str) -> bool:
+        known, digest = entries.get(key), source[key].digest
+        once = known is not None and known.etag != "" and known.digest == digest
+        return once or (f"{bucket}/{key}", digest) in saved
+
+    return findings._replace(
+        missing=[key for key in findings.missing if not accounted(key)],
+        different=[key for key in findings.different if not accounted(key)],
+        history=[key for key in findings.missing + findings.different if accounted(key)],
+    )
+
+
+def _result(findings: Findings, source: dict[str, Has], there: dict[str, Listed], question: Question) -> dict[str, Any]:
+    extra_matters = findings.extra and not question.accept_history
+    return {
+        "changed": False,
+        "identical": not (findings.missing or findings.different or extra_matters),
+        "counts": {
+            "source": len(source),
+            "bucket": len(there),
+            "same": len(findings.same),
+            "missing": len(findings.missing),
+            "different": len(findings.different),
+            "extra": len(findings.extra),
+            "history": len(findings.history),
+        },
+        "missing": findings.missing[:SHOWN],
+        "different": findings.different[:SHOWN],
+        "extra": findings.extra[:SHOWN],
+        "sample": sample(there),
+    }

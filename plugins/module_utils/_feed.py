@@ -1,0 +1,75 @@
+# Copyright (c) adt.assets contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""All members of a source, one after the other, to whoever takes them."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ._directory import NOTHING
+from ._members import Member, Rules
+from ._source import Source
+from ._survey import Survey
+from ._tar import SYMLINK, Reader
+from ._upload import SMALL_MAX
+
+
+class Taker(Protocol):
+    """Takes members; their content is read before take() returns."""
+
+    def take(self, member: Member, reader: Reader) -> None:
+        """One file, symbolic link, hard link as a file, or directory marker."""
+
+
+def check_first(source: Source, rules: Rules) -> None:
+    """Find what can't be stored before anything is done, where the source can be read twice. Raises SourceError."""
+    if source.two_passes:
+        survey = Survey(source.name, rules)
+        for raw, _reader in source.entries(read=False):
+            survey.take(raw)
+        survey.finish()
+
+
+def feed(source: Source, rules: Rules, taker: Taker) -> Survey:
+    """Give every member to a taker. What is wrong with the source raises SourceError, at its end at latest."""
+    survey = Survey(source.name, rules)
+    for raw, reader in source.entries():
+        member = survey.take(raw)
+        if member is not None:
+            taker.take(member, _Text(member.target.encode()) if member.kind == SYMLINK else reader)
+    survey.finish()
+    _feed_links(source, rules, survey, taker)
+    for marker in survey.empty_directories():
+        taker.take(marker, NOTHING)
+    return survey
+
+
+class _Text:
+    """Bytes as content."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def read(self, count: int) -> bytes:
+        return self._body
+
+
+def _feed_links(source: Source, rules: Rules, survey: Survey, taker: Taker) -> None:
+    """Hard links are copies of a content that has passed by: read the source again for those that it has."""
+    waiting = survey.linked()
+    while waiting:
+        again = Survey(source.name, rules)
+        for raw, reader in source.entries():
+            member = again.take(raw)
+            links = waiting.get(member.path, []) if member is not None else []
+            if member is None or not links:
+                continue
+            if member.size <= SMALL_MAX:
+                body = reader.read(member.size)
+                for link in links:
+                    taker.take(link._replace(size=member.size), _Text(body))
+                links.clear()
+            else:
+                taker.take(links.pop()._replace(size=member.size), reader)
+        waiting = {path: links for path, links in waiting.items() if links}
