@@ -28,11 +28,11 @@ def _dashed(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
-def _fit(name: str, source: str) -> str:
-    """Cut what is too long for a bucket; a digest of its source keeps it apart from others with the same start."""
+def _fit(name: str) -> str:
+    """Cut what is too long for a bucket; a digest of all of it keeps it apart from others with the same start."""
     if len(name) <= BUCKET_MAX:
         return name
-    return name[: BUCKET_MAX - _DIGEST - 1].rstrip("-") + "-" + _digest(source)
+    return name[: BUCKET_MAX - _DIGEST - 1].rstrip("-") + "-" + _digest(name)
 
 
 def _plain(directory: str) -> str:
@@ -46,7 +46,7 @@ def directory_id(directory: str) -> str:
     At most 63 characters of ``[a-z0-9-]``. A path in which nothing of that is left is named by a digest.
     """
     source = _plain(directory)
-    return _fit(_dashed(source), source) or _digest(source)
+    return _fit(_dashed(source) or _digest(source))
 
 
 def distinct_id(directory: str) -> str:
@@ -64,7 +64,7 @@ def bucket_name(directory: str, site: str) -> str:
     source = _plain(directory)
     if not source or not _dashed(site):
         raise ValueError("a bucket name needs a directory and a site")
-    return _fit(f"{_dashed(site)}-assets-{_dashed(source) or _digest(source)}", f"{site.lower()}/{source}")
+    return _fit(f"{_dashed(site)}-assets-{_dashed(source) or _digest(source)}")
 
 
 def catalog_name(site: str) -> str:

@@ -133,27 +133,17 @@ class _Reader:
 
     def get(self, key: str) -> str:
         """The value; empty when it is absent, empty or can't be used (which is then a problem). Ask once a key."""
-        given = self.template.of(key)
-        values = {a.value for a in given if a.value is not None}
-        flawed = [a for a in given if a.value is None]
-        if not flawed and len(values) <= 1:
-            return next(iter(values), "") or ""
-        self.broken.add(key)
+        value, problems = self.template.value(key)
+        if problems:
+            self.broken.add(key)
         if self.strict:
-            self.notes.problems += [Problem(key, a.flaw, a.fix, a.line, self.template.file) for a in flawed]
-            if len(values) > 1:
-                lines = ", ".join(str(a.line) for a in given if a.value is not None)
-                self.fault(key, f"has different values on lines {lines}", "keep one of them")
-        return ""
-
-    def line(self, key: str) -> Optional[int]:
-        """The last line that sets the key."""
-        return next((a.line for a in reversed(self.template.of(key))), None)
+            self.notes.problems += problems
+        return value
 
     def fault(self, key: str, message: str, fix: str) -> None:
         """Note what is wrong with a key, and that its value can't be used."""
         self.broken.add(key)
-        problem = Problem(key, message, fix, self.line(key), self.template.file)
+        problem = Problem(key, message, fix, self.template.line(key), self.template.file)
         if self.strict:
             self.notes.problems.append(problem)
         else:
@@ -170,7 +160,7 @@ class _Reader:
 
     def place(self, key: str) -> str:
         """The key and where it is set, for problems that are about two of them."""
-        line = self.line(key)
+        line = self.template.line(key)
         return f"{key} (line {line})" if line else key
 
 

@@ -70,6 +70,20 @@ class Template:
         """The assignments of one key."""
         return [a for a in self.assignments if a.key == key]
 
+    def line(self, key: str) -> Optional[int]:
+        """The last line that sets a key."""
+        return next((a.line for a in reversed(self.of(key))), None)
+
+    def value(self, key: str) -> tuple[str, list[Problem]]:
+        """The value of a key, empty when it is absent or can't be used, and why it can't."""
+        given = self.of(key)
+        good = [a for a in given if a.value is not None]
+        problems = [Problem(key, a.flaw, a.fix, a.line, self.file) for a in given if a.value is None]
+        if len({a.value for a in good}) > 1:
+            message = f"has different values on lines {', '.join(str(a.line) for a in good)}"
+            problems.append(Problem(key, message, "keep one of them", good[-1].line, self.file))
+        return ("" if problems or not good else good[0].value or ""), problems
+
 
 def parse_template(data: bytes, file: str) -> Template:
     """Parse a template. Never raises; nothing in it is executed or expanded.
