@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from ._decide import Entry, is_ours
@@ -62,6 +63,16 @@ class Downloader:
         extra = {} if whole else {"Range": f"bytes={start}-{end - 1}"}
         answer = self._store.client.get_object(Bucket=self.bucket, Key=listed.key, IfMatch=etag, **extra)
         return Object(answer["Body"].read(), {name.lower(): value for name, value in answer["Metadata"].items()})
+
+    def tells_md5(self, listed: Listed) -> bool:
+        """Whether the store's ETag of an object is made of MD5s; under SSE-KMS and SSE-C it isn't."""
+        with self._store.errors(f"can't look at {self.bucket}/{listed.key}"):
+            answer = self._store.client.head_object(Bucket=self.bucket, Key=listed.key)
+        return "kms" not in answer.get("ServerSideEncryption", "") and "SSECustomerAlgorithm" not in answer
+
+    def list(self, key: str) -> Iterator[Listed]:
+        """The objects whose keys begin with ``key``."""
+        return self._store.list(self.bucket, key)
 
     def digest(self, listed: Listed) -> str:
         """The digest (see Entry) of what an object really holds, by reading it."""

@@ -5,11 +5,15 @@
 
 from __future__ import annotations
 
+import grp
 import platform
+import pwd
+from collections.abc import Callable
 from typing import Any
 
 from ._backup import SourceError, parse_time
 from ._compare import Question
+from ._fetch import Errand
 from ._inflate import Limits
 from ._sync import Job
 
@@ -61,3 +65,23 @@ def job_from(module: Any) -> Job:
         limits=Limits(params["max_unpacked"], params["max_ratio"]),
         check=module.check_mode,
     )
+
+
+def errand_from(module: Any) -> Errand:
+    """The fetch that a module's options ask for. Raises SourceError for values that make no sense."""
+    params = module.params
+    check_workers(params["workers"])
+    return Errand(
+        **{name: params[name] for name in (*BUCKET, "dest", "symlinks", "workers")},
+        aside=params["aside"] or "",
+        uid=_number("owner", params["owner"], lambda name: pwd.getpwnam(name).pw_uid),
+        gid=_number("group", params["group"], lambda name: grp.getgrnam(name).gr_gid),
+        check=module.check_mode,
+    )
+
+
+def _number(option: str, value: str, look_up: Callable[[str], int]) -> int:
+    try:
+        return int(value) if value.isdigit() else look_up(value)
+    except KeyError:
+        raise SourceError(f"{option} {value!r} doesn't exist on this host")
