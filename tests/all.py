@@ -84,7 +84,6 @@ def stages() -> list[Stage]:
             cwd=STAGED,
         ),
         Stage("changelog", "lint", ["antsibull-changelog", "lint"], cwd=STAGED),
-        pytest("unit", "units", "tests/unit"),
         Stage(
             "ansible-test-units", "units", [*ansible_test, "units", *venv], cwd=STAGED, junit="tests/output/junit/*.xml"
         ),
