@@ -24,6 +24,8 @@ def read_file(loader: Any, search_path: list[str], path: str, limit: int) -> byt
     try:
         with open(loader.get_real_file(found), "rb") as opened:
             return opened.read(limit + 1)
-    except (AnsibleFileNotFound, OSError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "No such file"
-        raise AnsibleError(f"{path} cannot be read on the controller: {reason}") from None
+    except AnsibleFileNotFound:
+        reason = "there is no such file"
+    except OSError as error:
+        reason = str(error.strerror)
+    raise AnsibleError(f"{path} cannot be read on the controller: {reason}")
