@@ -41,7 +41,6 @@ from typing import Any, Callable, NamedTuple
 from urllib.parse import quote, unquote_plus, urlsplit
 
 CONFIG_DIR = Path("/etc/adt-assets/mounts")
-CREDENTIALS_DIR = Path("/etc/adt-assets/credentials")
 RUN_DIR = Path("/run/adt-assets")
 STATE_DIR = Path("/var/lib/adt-assets")
 CACHE_DIR = Path("/var/cache/adt-assets")
@@ -164,7 +163,7 @@ class Config(NamedTuple):
     path: str
     bucket: str = ""  # none: this host has no settings for the directory (yet)
     store: dict[str, Any] | None = None  # endpoint_url, region, addressing_style, validate_certs, ca_bundle
-    keys: str = ""  # root-only JSON file: access_key, secret_key, session_token
+    credential: str = ""  # root-only file as the tool wants it; .json: access_key, secret_key, session_token
     symlinks: str = "none"
     keep_local: int = 0  # seconds
     write_back: bool = False  # uploads follow after close()
@@ -189,7 +188,9 @@ class Config(NamedTuple):
 def load_config(name: str) -> Config:
     """Raises MountError when this host has no such directory."""
     try:
-        return Config(name=name, **json.loads((CONFIG_DIR / (name + ".json")).read_text(encoding="utf-8")))
+        settings = json.loads((CONFIG_DIR / (name + ".json")).read_text(encoding="utf-8"))
+        known = {key: value for key, value in settings.items() if key in Config._fields}  # another version may have written it
+        return Config(**{**known, "name": name})
     except FileNotFoundError:
         raise MountError(f"no asset directory {name} on this host: {CONFIG_DIR} has no settings for it")
 
@@ -297,7 +298,7 @@ _REFUSED = {
 
 def ask_bucket(config: Config, seconds: float = 5.0) -> list[str]:
     """A few of the keys that the bucket holds. Raises MountError: unreachable, missing or refused."""
-    keys = json.loads(Path(config.keys).read_text(encoding="utf-8"))
+    keys = json.loads(Path(config.credential + ".json").read_text(encoding="utf-8"))
     store = config.store or {}
     url = f"{bucket_url(store, config.bucket)}?encoding-type=url&list-type=2&max-keys={KEYS_ASKED}"
     now = datetime.datetime.now(datetime.timezone.utc)
@@ -791,7 +792,7 @@ def describe(config: Config, properties: dict[str, str], seconds: float = ANSWER
         "unit": unit,
         "unit_state": _unit_state(properties),
         "enabled": properties.get("UnitFileState") == "enabled",
-        "stale": is_stale(properties, CREDENTIALS_DIR / unit),
+        "stale": is_stale(properties, Path(config.credential)),
         "floor": state.floor,
         "fuse": state.fuse.fstype if state.fuse else None,
         "local_path": local,
