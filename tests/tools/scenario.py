@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,6 +90,29 @@ def writes_seen() -> Iterator[list[str]]:
     seen += [line for line in BED.requests()[before:] if line.split()[1] in ("PUT", "POST", "DELETE")]
 
 
-def changes() -> list[dict[str, Any]]:
-    """What the runs of this scenario changed, as the ``changes`` callback wrote them, in order."""
-    return [json.loads(line) for line in Path(os.environ["ADT_CHANGES"]).read_text().splitlines()]
+def runs() -> list[dict[str, Any]]:
+    """The first runs since prepare (check mode, converge, converge again), as the ``changes`` callback wrote them."""
+    records = [json.loads(line) for line in Path(os.environ["ADT_CHANGES"]).read_text().splitlines()]
+    last_prepare = max(number for number, record in enumerate(records) if record["playbook"] == "prepare.yml")
+    return records[last_prepare + 1 : last_prepare + 4]
+
+
+def changed(run: dict[str, Any]) -> dict[str, list[str]]:
+    """The tasks of a run that changed each host; hosts without any are left out."""
+    by_host = {host: [name for name, changed in tasks if changed] for host, tasks in run["ran"].items()}
+    return {host: names for host, names in by_host.items() if names}
+
+
+def prediction_errors(check: dict[str, Any], run: dict[str, Any]) -> list[str]:
+    """Where check mode was wrong: a host, or a task that ran as often in both runs, with another number of changes."""
+    errors = [
+        f"{host}: predicted as changed or not, and then otherwise" for host in set(changed(check)) ^ set(changed(run))
+    ]
+    for host, tasks in check["ran"].items():
+        predicted, real = Counter(name for name, _c in tasks), Counter(name for name, _c in run["ran"].get(host, []))
+        for name in predicted:
+            said = sum(changed for task, changed in tasks if task == name)
+            did = sum(changed for task, changed in run["ran"].get(host, []) if task == name)
+            if predicted[name] == real[name] and said != did:
+                errors.append(f"{host}: {name}: check mode said {said} changes, the run made {did}")
+    return errors

@@ -17,14 +17,14 @@ name: changes
 type: notification
 short_description: Write the changed tasks of each run to a file
 description:
-  - Appends one JSON line a run to the file named by E(ADT_CHANGES), with the changed tasks of each host.
+  - Appends one JSON line a run to the file named by E(ADT_CHANGES), with the tasks of each host and what they changed.
 requirements:
   - E(ADT_CHANGES) is set.
 """
 
 
 class CallbackModule(CallbackBase):
-    """Collects ``{host: [task names]}`` and appends it at the end of the run."""
+    """Collects ``{host: [[task, changed], …]}`` and appends it at the end of the run."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "notification"
@@ -33,20 +33,20 @@ class CallbackModule(CallbackBase):
 
     def __init__(self) -> None:
         super().__init__()
-        self.changed: dict[str, list[str]] = {}
+        self.ran: dict[str, list[tuple[str, bool]]] = {}
         self.playbook = ""
 
     def v2_playbook_on_start(self, playbook):
         self.playbook = os.path.basename(playbook._file_name)
 
     def v2_runner_on_ok(self, result):
-        if result._result.get("changed"):
-            self.changed.setdefault(result._host.get_name(), []).append(result._task.get_name())
+        task = (result._task.get_name(), bool(result._result.get("changed")))
+        self.ran.setdefault(result._host.get_name(), []).append(task)
 
     def v2_playbook_on_stats(self, stats):
         target = os.environ.get("ADT_CHANGES")
         if not target:
             return
-        record = {"playbook": self.playbook, "check": bool(context.CLIARGS.get("check")), "changed": self.changed}
+        record = {"playbook": self.playbook, "check": bool(context.CLIARGS.get("check")), "ran": self.ran}
         with Path(target).open("a", encoding="utf-8") as out:
             out.write(json.dumps(record) + "\n")
