@@ -17,7 +17,7 @@ import hosts
 import namespace
 import network
 from common import HOSTS, RUN, Bed, BedError, cache_dir, find_host, locked, make_bed, say
-from podman import containers_of, image_store
+from podman import containers_of
 
 COMMANDS = {
     "podman": "podman",
@@ -147,7 +147,7 @@ def main() -> int:
             return status(bed)
         with locked(RUN / f"{bed.name}.lock"):
             up(bed) if given.command == "up" else down(bed)
-    except BedError as error:
+    except (BedError, OSError) as error:
         print(f"bed: {error}", file=sys.stderr)
         return 1
     return 0

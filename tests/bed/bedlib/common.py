@@ -10,9 +10,10 @@ import fcntl
 import os
 import re
 import subprocess
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator, Optional, Sequence
+from typing import Optional
 
 HERE = Path(__file__).resolve().parent.parent
 REPOSITORY = HERE.parent.parent

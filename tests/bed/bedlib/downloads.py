@@ -12,9 +12,9 @@ import re
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Iterable
 
 from common import FILES, HOSTS, REPOSITORY, Bed, BedError, locked, run, say
 from podman import Podman, containers_of, images_of
@@ -102,7 +102,7 @@ def _in_container(bed: Bed, suite: str, out: Path, script: str) -> None:
         argv += ["-e", key] if key in os.environ else []
     if Path("/etc/pip.conf").exists():
         argv += ["-v", "/etc/pip.conf:/etc/pip.conf:ro"]
-    start = "python3 -m venv /tmp/pip && cd /tmp && pip() { /tmp/pip/bin/pip --disable-pip-version-check -q \"$@\"; }\n"
+    start = 'python3 -m venv /tmp/pip && cd /tmp && pip() { /tmp/pip/bin/pip --disable-pip-version-check -q "$@"; }\n'
     podman.run(*argv, image_name(suite), "sh", "-euc", start + script, timeout=600)
 
 

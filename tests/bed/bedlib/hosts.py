@@ -114,7 +114,7 @@ def _wait_for_store(bed: Bed) -> None:
         end = time.monotonic() + READY_SECONDS
         while not _answers(url):
             if time.monotonic() > end:
-                raise BedError(f"the S3 server doesn't answer at {url}: see `bed exec store -- journalctl -u seaweedfs`")
+                raise BedError(f"no S3 server answers at {url}: see `bed exec store -- journalctl -u seaweedfs`")
             time.sleep(0.1)
 
 

@@ -18,7 +18,7 @@ from typing import Optional
 import namespace
 from common import HOSTS, RUN, Bed, BedError, Host, locked, run
 
-POOL = ipaddress.ip_network("10.213.0.0/16")
+POOL = ipaddress.IPv4Network("10.213.0.0/16")
 FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 FORWARD_WAS_OFF = RUN / "ip_forward-was-off"
 
@@ -27,7 +27,7 @@ def _bridge(bed: Bed) -> Optional[ipaddress.IPv4Interface]:
     shown = run(["ip", "-j", "-4", "addr", "show", "dev", bed.label], check=False)
     for link in json.loads(shown.stdout or "[]"):
         for address in link.get("addr_info", []):
-            return ipaddress.ip_interface(f"{address['local']}/{address['prefixlen']}")
+            return ipaddress.IPv4Interface(f"{address['local']}/{address['prefixlen']}")
     return None
 
 
