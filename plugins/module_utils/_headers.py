@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import mimetypes
+import posixpath
 import stat
 import urllib.parse
 from typing import NamedTuple
@@ -54,7 +55,7 @@ class Headers(NamedTuple):
 
 def content_type(key: str) -> str:
     """The media type of a file by the end of its name."""
-    ending = "." + key.rpartition("/")[2].rpartition(".")[2].lower()
+    ending = posixpath.splitext(key)[1].lower()
     return _MORE.get(ending) or _TYPES.types_map[1].get(ending) or DEFAULT_TYPE
 
 

@@ -1,0 +1,154 @@
+# Copyright (c) adt.assets contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The manifest: what is written is read, several runs' changes meet, and intents of killed runs are recalled."""
+
+from __future__ import annotations
+
+import gzip
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.adt.assets.plugins.module_utils._backup import format_time
+from ansible_collections.adt.assets.plugins.module_utils._decide import Entry
+from ansible_collections.adt.assets.plugins.module_utils._journal import Log, Write, recall, settled
+from ansible_collections.adt.assets.plugins.module_utils._manifest import (
+    Change,
+    Manifest,
+    Synced,
+    merge,
+    parse,
+    render,
+)
+from ansible_collections.adt.assets.plugins.module_utils._store import StoreError
+
+MONDAY, TUESDAY = "2026-06-01", "2026-06-02"
+SYNCED = Synced("file:/b:1:2", "images|rclonelink")
+
+digests = st.sampled_from(["a" * 32, "b" * 32, "c" * 32 + "-3", ""])
+entries = st.builds(
+    Entry,
+    st.integers(0, 2**45),
+    digests,
+    digests,
+    st.sampled_from([MONDAY, TUESDAY, ""]),
+    st.sampled_from(["", "d" * 64]),
+    st.booleans(),
+    st.integers(0, 2),
+)
+manifests = st.builds(
+    Manifest,
+    st.dictionaries(st.text(min_size=1), entries, max_size=6),
+    st.sampled_from(["", MONDAY]),
+    st.sampled_from([None, SYNCED]),
+)
+
+
+@given(manifests)
+def test_what_is_written_is_read(manifest):
+    assert parse(render(manifest), "b") == manifest
+    assert render(parse(render(manifest), "b")) == render(manifest)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"x", render(Manifest({}))[:-5], gzip.compress(b"{}"), gzip.compress(b'{"format":1,"times":[]}\n[1]')]
+)
+def test_t18_a_damaged_manifest_is_an_error(body):
+    with pytest.raises(StoreError, match=r"manifests/b\.jsonl\.gz is damaged"):
+        parse(body, "b")
+
+
+def test_a_manifest_from_the_future():
+    with pytest.raises(StoreError, match=r"update adt\.assets"):
+        parse(gzip.compress(b'{"format":2}'), "b")
+
+
+def entry(digest, etag=None, time=MONDAY, **more):
+    return Entry(1, digest, digest if etag is None else etag, time, **more)
+
+
+def test_t9_two_late_syncs_add_up():
+    base = Manifest({"old": entry("o", seen=1)}, MONDAY, SYNCED)
+    first = merge(base, base, Change({"a": entry("a")}), lambda key: None)
+    both = merge(first, base, Change({"b": entry("b")}), lambda key: None)
+    assert set(both.entries) == {"old", "a", "b"}
+    assert both.synced == SYNCED
+    assert both.entries["old"].seen == 1
+
+
+def test_t9_of_two_writers_of_a_key_the_bucket_says_who_was_last():
+    base = Manifest({})
+    theirs = Manifest({"k": entry("t", time=TUESDAY)})
+    change = Change({"k": entry("m", time=MONDAY)})
+    assert merge(theirs, base, change, lambda key: "m").entries["k"].digest == "m"
+    assert merge(theirs, base, change, lambda key: "t").entries["k"].digest == "t"
+    assert merge(theirs, base, change, lambda key: None).entries["k"].digest == "t"
+
+
+def test_t9_what_someone_wrote_beats_what_someone_only_saw():
+    theirs = Manifest({"k": entry("t")})
+    change = Change({"k": entry("m", etag="", time=TUESDAY)})
+    assert merge(theirs, Manifest({}), change, lambda key: "t").entries["k"].etag == "t"
+
+
+def test_t9_a_disturbed_run_does_not_count_as_having_seen_all():
+    base = Manifest({}, "", None)
+    change = Change({"a": entry("a", seen=1)}, TUESDAY, SYNCED, sees=True)
+    assert merge(base, base, change, lambda key: None).synced == SYNCED
+    assert merge(Manifest({"b": entry("b")}), base, change, lambda key: None).synced is None
+
+
+def test_last_never_goes_back():
+    base = Manifest({}, TUESDAY)
+    assert merge(base, base, Change({}, MONDAY, SYNCED, sees=True), lambda key: None).last == TUESDAY
+
+
+def test_a_run_that_saw_all_ends_what_others_saw():
+    base = Manifest({"gone": entry("g", seen=1), "k": entry("k", seen=1)}, MONDAY, SYNCED)
+    change = Change({"k": entry("k", seen=1)}, TUESDAY, SYNCED, sees=True)
+    assert [found.seen for found in merge(base, base, change, lambda key: None).entries.values()] == [0, 1]
+
+
+def log(*writes, done=False, time=MONDAY, mtime="2026-06-01T00:00:00Z", prunes=()):
+    return Log("intents/b/run/000001.json", time, mtime, done, tuple(writes), tuple(prunes))
+
+
+def test_t1_what_a_killed_run_wrote_is_known_as_ours():
+    logs = [log(Write("k", 1, "w"))]
+    assert recall(logs, {}, {"k": "w"}) == {"k": entry("w")}
+
+
+def test_t1_what_a_killed_run_never_wrote_is_unknown():
+    assert recall([log(Write("k", 1, "w"))], {}, {}) == {}
+    assert recall([log(Write("k", 1, "w"))], {}, {"k": "user"}) == {}
+    assert recall([log(Write("k", 1, "w"))], {"k": entry("old")}, {"k": "old"}) == {}
+
+
+def test_i4_what_a_killed_run_wrote_and_a_user_deleted_stays_known():
+    assert recall([log(Write("k", 1, "w"), done=True)], {}, {}) == {"k": entry("w")}
+    assert recall([log(Write("k", 1, "w"), done=True)], {}, {"k": "user"}) == {"k": entry("w")}
+
+
+def test_an_old_log_does_not_undo_a_newer_manifest():
+    known = {"k": entry("new", time=TUESDAY)}
+    assert recall([log(Write("k", 1, "w"), done=True)], known, {}) == {}
+    assert recall([log(Write("k", 1, "w"), done=True)], known, {"k": "new"}) == {}
+
+
+def test_prunes_of_a_killed_run_are_known():
+    found = recall([log(prunes=["k"], time=TUESDAY)], {"k": entry("k")}, {})
+    assert found == {"k": entry("k", time=TUESDAY, pruned=True)}
+    assert recall([log(prunes=["k"])], {"k": entry("k")}, {"k": "k"}) == {}
+
+
+def test_logs_are_dropped_when_the_manifest_knows_it_all():
+    now = time.time()
+    fresh = format_time(now)
+    assert settled(log(Write("k", 1, "w"), mtime=fresh), {"k": entry("w")}, now)
+    assert settled(log(Write("k", 1, "w"), mtime=fresh), {"k": entry("x", time=TUESDAY)}, now)
+    assert not settled(log(Write("k", 1, "w"), mtime=fresh), {}, now)
+    assert not settled(log(Write("k", 1, "w"), mtime=fresh), {"k": entry("x")}, now)
+    assert settled(log(Write("k", 1, "w"), mtime=format_time(now - 100000)), {}, now)
