@@ -18,7 +18,6 @@ _QUOTED = {
     "'": re.compile(r"'([^']*)'"),
 }
 _CLOSING = {'"': re.compile(r'[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL), "'": re.compile(r"[^']*'")}
-_BARE = re.compile(r"[^\s;&|<>()]*")
 _REST = re.compile(r"[ \t]*(?:#.*)?", re.DOTALL)
 _PLACEHOLDER = re.compile(r"#{3,}|customi[sz]e[\s_-]*me\b", re.IGNORECASE)
 _DYNAMIC = re.compile(r"\\.|([$`])", re.DOTALL)
@@ -198,15 +197,13 @@ def _assignment(key: str, number: int, rest: str) -> list[Assignment]:
 
 def _read(rest: str) -> tuple[str, str, str, str]:
     """(value, flaw, fix, what follows) of the text behind ``KEY=``, whose quotes are known to be closed."""
-    quote = rest[:1]
     flaw = fix = ""
-    if quote in _QUOTED:
-        match = _QUOTED[quote].match(rest)
-        assert match is not None
-        value, end = match.group(1), match.end()
+    quoted = _QUOTED[rest[0]].match(rest) if rest[:1] in _QUOTED else None
+    if quoted:
+        quote, value, end = rest[0], quoted.group(1), quoted.end()
     else:
-        quote, end = "", _BARE.match(rest).end()  # type: ignore[union-attr]
-        value = rest[:end]
+        end = next((place for place, char in enumerate(rest) if char.isspace() or char in ";&|<>()"), len(rest))
+        quote, value = "", rest[:end]
     tail = rest[end:]
     if quote != "'" and any(match.group(1) for match in _DYNAMIC.finditer(value)):
         flaw, fix = (

@@ -25,7 +25,6 @@ def read_file(loader: Any, search_path: list[str], path: str, limit: int) -> byt
         with open(loader.get_real_file(found), "rb") as opened:
             return opened.read(limit + 1)
     except AnsibleFileNotFound:
-        reason = "there is no such file"
+        raise AnsibleError(f"{path} cannot be read on the controller: there is no such file") from None
     except OSError as error:
-        reason = str(error.strerror)
-    raise AnsibleError(f"{path} cannot be read on the controller: {reason}")
+        raise AnsibleError(f"{path} cannot be read on the controller: {error.strerror}") from None
