@@ -229,7 +229,9 @@ def _plan_present(request: Request, state: State, store: Store) -> State:
         _need(state.tags, "tags", request, store)
         _check_tags(request.tags)
         ours = replace(ours, tags={key: str(value) for key, value in request.tags.items()})
-    if request.public_access_block is not None:
+    if request.public_access_block is False and state.public_access_block is None:
+        pass  # what isn't there can't block
+    elif request.public_access_block is not None:
         _need(state.public_access_block, "public_access_block", request, store)
         ours = replace(ours, public_access_block=request.public_access_block)
     elif state.public_access_block is not None:
@@ -273,7 +275,8 @@ def advice(request: Request, state: State) -> list[str]:
     notes = []
     if request.state == "present" and state.public_access_block is None and request.public_access_block is None:
         notes.append(
-            "the store doesn't offer a public access block: see to it by other means that buckets stay private"
+            "the store doesn't offer a public access block, or this access key may not see it: see to it by other "
+            "means that buckets stay private, and set public_access_block: false"
         )
     if request.state == "present" and not state.exists and state.memory:
         notes.append(
@@ -439,10 +442,11 @@ def run(store: Store, request: Request, check_mode: bool) -> Outcome:
     steps: list[tuple[str, State, State]] = []
     warnings: list[str] = []
     exists = False
+    # What is advised about the bucket holds for the catalog too.
     for part in _parts(request):
         before = read(store, part)
         after = plan(part, before, store)
-        warnings += advice(part, before)
+        warnings = advice(part, before)
         exists = before.exists
         if before != after and not check_mode:
             apply(store, part, before, after)
@@ -451,7 +455,7 @@ def run(store: Store, request: Request, check_mode: bool) -> Outcome:
         steps.append((part.name, before, after))
     probe = request.state == "present" and not check_mode
     conditional = Catalog(store, request.catalog).conditional_writes(probe)
-    return Outcome(steps, exists, list(dict.fromkeys(warnings)), conditional)
+    return Outcome(steps, exists, warnings, conditional)
 
 
 def _parts(request: Request) -> list[Request]:

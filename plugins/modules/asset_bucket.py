@@ -47,7 +47,7 @@ options:
     description:
       - Whether the store refuses to make the bucket or its objects public.
       - When unset, access is blocked where the store offers that, and there is a warning where it doesn't.
-      - When set, a store that doesn't offer it is an error.
+      - With V(true), a store that doesn't offer it is an error.
     type: bool
   tags:
     description:
@@ -150,6 +150,7 @@ kind:
   type: str
 """
 
+from ansible.module_utils.common.warnings import warn
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ..module_utils._bucket import Request, run
@@ -178,7 +179,7 @@ def main() -> None:
     except StoreError as error:
         module.fail_json(msg=str(error), kind=error.kind)
     for text in outcome.warnings:
-        module.warn(text)
+        warn(text)  # module.warn of amazon.aws passes warnings in a way that ansible-core deprecates
     module.exit_json(**outcome.result(request))
 
 

@@ -159,6 +159,8 @@ def test_a_public_access_block_that_the_store_lacks_is_a_warning_or_when_asked_f
     assert any("public access block" in text for text in bucket()["warnings"])
     refused = bucket(public_access_block=True)
     assert refused["failed"] and "leave the option public_access_block out" in refused["msg"]
+    accepted = bucket(public_access_block=False)
+    assert not accepted["changed"] and not accepted["warnings"]
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_a_store_without_tags_and_block_is_not_asked_for_them():
     assert "public access block" in advice(ASKED, replace(MISSING, public_access_block=None))[0]
 
 
-@pytest.mark.parametrize("option", [{"versioning": True}, {"tags": {"a": "b"}}, {"public_access_block": False}])
+@pytest.mark.parametrize("option", [{"versioning": True}, {"tags": {"a": "b"}}, {"public_access_block": True}])
 def test_a_setting_that_the_store_lacks_is_an_error_when_asked_for(option):
     bare = replace(HELD, versioning=None, tags=None, public_access_block=None)
     with pytest.raises(StoreError, match="leave the option"):

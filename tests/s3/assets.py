@@ -1,0 +1,153 @@
+# Copyright (c) adt.assets contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One asset directory of a site on the real store, for the tests of sync, compare and fetch."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import remove_bucket
+
+SITE = "www.example.com"
+ACTIONS = ("uploaded", "updated", "unchanged", "kept", "kept_deleted", "saved", "pruned")
+
+
+class Assets:
+    """The bucket of directory ``images``, its modules, and what really is in it."""
+
+    def __init__(self, run_module: Any, client: Any, bucket: str, catalog: str, bed: dict[str, str]) -> None:
+        self.run_module = run_module
+        self.client = client
+        self.bucket = bucket
+        self.catalog = catalog
+        self._log = Path(bed.get("S3_LOG", os.devnull))
+        self._log_at = 0
+        self.target = {"bucket": bucket, "site": SITE, "directory": "images", "catalog": catalog}
+
+    def module(self, name: str, ok: bool = True, check: bool = False, env: Any = None, **options: Any) -> Any:
+        """Run a module; ``ok`` False expects a failure."""
+        result = self.run_module(name, {**self.target, **options}, check=check, env=env)
+        assert bool(result.get("failed")) is not ok, result.get("msg", result)
+        return result
+
+    def sync(self, src: Any, **options: Any) -> Any:
+        """asset_sync of ``images`` in a source."""
+        return self.module("asset_sync", src=str(src), **{"archive_path": "images", **options})
+
+    def failing_sync(self, src: Any, **options: Any) -> str:
+        """The message of an asset_sync that must fail."""
+        return self.sync(src, ok=False, **options)["msg"]
+
+    def objects(self, bucket: str = "") -> dict[str, bytes]:
+        """Every object with its bytes, read by boto3."""
+        bucket = bucket or self.bucket
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+        keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+        return {key: self.client.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
+
+    def catalog_keys(self, prefix: str) -> list[str]:
+        """Keys of the catalog below a prefix."""
+        answer = self.client.list_objects_v2(Bucket=self.catalog, Prefix=prefix)
+        return [entry["Key"] for entry in answer.get("Contents", [])]
+
+    def has_manifest(self) -> bool:
+        """Whether a sync claims anything about this bucket."""
+        return bool(self.catalog_keys(f"manifests/{self.bucket}"))
+
+    def intents(self) -> list[str]:
+        """Intents that no run has cleared."""
+        return self.catalog_keys(f"intents/{self.bucket}/")
+
+    def edit(self, key: str, body: bytes) -> None:
+        """What a user does through a mount."""
+        self.client.put_object(Bucket=self.bucket, Key=key, Body=body)
+
+    def delete(self, key: str) -> None:
+        """What a user does through a mount."""
+        self.client.delete_object(Bucket=self.bucket, Key=key)
+
+    def mark_log(self) -> None:
+        """From here on count requests."""
+        self._log_at = self._log.stat().st_size
+
+    def requests(self, *methods: str, buckets: tuple[str, ...] = ()) -> list[str]:
+        """The requests (method and URI) for the bucket and the catalog since mark_log(), from the server's own log."""
+        time.sleep(0.3)
+        assert self._log.is_file(), "this needs the bed's access log"
+        with self._log.open() as file:
+            file.seek(self._log_at)
+            found = [line.split(" ")[1:3] for line in file]
+        starts = tuple(f"/{name}" for name in buckets or (self.bucket, self.catalog))
+        return [f"{method} {uri}" for method, uri in found if method in methods and uri.startswith(starts)]
+
+
+def counts(result: Any) -> dict[str, int]:
+    """The summary's counts that aren't zero."""
+    return {name: result["summary"][name]["count"] for name in ACTIONS if result["summary"][name]["count"]}
+
+
+def pack(site: Path, name: str = "backup.tar.gz", mtime: int = 0, entry: str = ".") -> Path:
+    """A backup of a webroot, as the toolkit makes them; ``mtime`` sets its time."""
+    packed = site.parent / name
+    flags = {"gz": ["-z"], "zst": ["-I", "zstd"], "tar": []}[name.rpartition(".")[2]]
+    subprocess.run(["tar", "-c", *flags, "-f", packed, "-C", site, entry], check=True)
+    if mtime:
+        os.utime(packed, (mtime, mtime))
+    return packed
+
+
+def contents(images: Path) -> dict[str, bytes]:
+    """What the bucket of a directory should hold."""
+    found = {}
+    for path in images.rglob("*"):
+        key = str(path.relative_to(images))
+        if path.is_symlink():
+            found[key + ".rclonelink"] = os.fsencode(path.readlink())
+        elif path.is_file():
+            found[key] = path.read_bytes()
+        elif not any(path.iterdir()):
+            found[key + "/"] = b""
+    return found
+
+
+@pytest.fixture(scope="module")
+def catalog(client: Any) -> Iterator[str]:
+    """A catalog that the tests of a module share: each bucket costs the server seven volumes."""
+    name = f"t{time.time_ns() % 10**9}-catalog"
+    yield name
+    remove_bucket(client, name)
+
+
+@pytest.fixture
+def assets(run_module: Any, client: Any, new_name: Any, catalog: str, bed: dict[str, str]) -> Assets:
+    """A fresh bucket for directory images."""
+    found = Assets(run_module, client, new_name("images"), catalog, bed)
+    args = {"name": found.bucket, "site": SITE, "directory": "images", "catalog": catalog}
+    assert run_module("asset_bucket", args)["changed"]
+    return found
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A webroot with a small asset directory of all sorts."""
+    images = tmp_path / "site" / "images"
+    (images / "2026" / "05").mkdir(parents=True)
+    (images / "empty" / "too").mkdir(parents=True)
+    (tmp_path / "site" / "index.php").write_text("<?php")
+    for number in range(12):
+        (images / "2026" / f"p{number}.jpg").write_bytes(os.urandom(3000 * number + 1))
+    (images / "2026" / "05" / "ü b+%2F.jpg").write_bytes(b"x")
+    (images / ".htaccess").write_text("Deny from all")
+    (images / "nothing").touch()
+    (images / "2026" / "link").symlink_to("05/ü b+%2F.jpg")
+    os.link(images / "2026" / "p5.jpg", images / "z-hard.jpg")
+    (images / "2026" / "p1.jpg").chmod(0o640)
+    os.utime(images / "2026" / "p1.jpg", (1700000000, 1700000000))
+    return tmp_path / "site"
