@@ -61,7 +61,6 @@ def traces() -> dict:
         "mounts": Path("/proc/mounts").read_text(encoding="utf-8").splitlines(),
         "links": output("ip", "-o", "link"),
         "addresses": output("ip", "-o", "addr"),
-        "namespaces": output("ip", "netns", "list"),
         "rules": output("iptables-save"),
         "cgroups": output("find", "/sys/fs/cgroup", "-maxdepth", "2", "-type", "d"),
         "files": [str(path) for path in (STATE, Path(f"/run/adt-bed/{NAME}")) if path.exists()],

@@ -49,6 +49,7 @@ def _start(bed: Bed, host: Host, state: object) -> None:
         podman.run("start", name)
         return
     podman.run("rm", "--force", "--ignore", name)
+    network.connect(bed, host)
     podman.run("run", "--detach", *_options(bed, host), downloads.image_name(host.suite), "sh", "-c",
                START.format(group=host.group))  # fmt: skip
 
@@ -56,7 +57,7 @@ def _start(bed: Bed, host: Host, state: object) -> None:
 def _options(bed: Bed, host: Host) -> list:
     options = ["--name", bed.container(host.name), "--hostname", host.name, "--systemd=always", "--privileged"]
     options += ["--pids-limit=0", f"--cgroup-parent=/{bed.label}"]
-    options += ["--network", f"ns:/run/netns/{bed.container(host.name)}"]
+    options += ["--network", f"ns:{network.handle(bed, host)}"]
     for limit, wish in (("nofile", 16384), ("nproc", 16384), ("memlock", 65536)):
         options.append(f"--ulimit={limit}={_at_most(limit, wish)}")
     # A container's own limits are podman's 1048576 otherwise: not every machine may raise its own that far.

@@ -1,8 +1,8 @@
 # Copyright (c) adt.assets contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A bridge, one network namespace per host, and the way out: all named after the bed, so that
-`down` finds and removes exactly what `up` made, whatever state it is in.
+"""A bridge, one network namespace per host, and the way out: all named after the bed or in its
+directory, so that `down` finds and removes exactly what `up` made, whatever state it is in.
 
 Podman's own networks leave chains and allocation files behind and pick names by themselves.
 """
@@ -24,6 +24,7 @@ FORWARD_WAS_OFF = RUN / "ip_forward-was-off"
 
 
 def _bridge(bed: Bed) -> Optional[ipaddress.IPv4Interface]:
+    """The bridge's own address, the first of the subnet; None when there is no bridge."""
     shown = run(["ip", "-j", "-4", "addr", "show", "dev", bed.label], check=False)
     for link in json.loads(shown.stdout or "[]"):
         for address in link.get("addr_info", []):
@@ -31,12 +32,16 @@ def _bridge(bed: Bed) -> Optional[ipaddress.IPv4Interface]:
     return None
 
 
-def address(bed: Bed, host: Host) -> str:
-    """The host's address; the bed must have its bridge."""
+def _subnet(bed: Bed) -> ipaddress.IPv4Network:
     bridge = _bridge(bed)
     if bridge is None:
-        raise BedError(f"bed {bed.name} has no network: run `bed up`")
-    return str(bridge.network.network_address + host.octet)
+        raise BedError(f"bed {bed.name} has no network: run `bed up --name {bed.name}`")
+    return bridge.network
+
+
+def address(bed: Bed, host: Host) -> str:
+    """The host's address; the bed must have its bridge."""
+    return str(_subnet(bed).network_address + host.octet)
 
 
 def _free_subnet() -> ipaddress.IPv4Network:
@@ -59,7 +64,7 @@ def _rules(bed: Bed, subnet: object) -> list:
 
 
 def create(bed: Bed) -> None:
-    """Make what is missing of bridge, rules and host namespaces."""
+    """Make the bridge and the way out, where there are none."""
     with locked(RUN / "network.lock"):
         if _bridge(bed) is None:
             run(["ip", "link", "delete", bed.label], check=False)
@@ -67,45 +72,51 @@ def create(bed: Bed) -> None:
             run(["ip", "link", "add", bed.label, "type", "bridge"])
             run(["ip", "addr", "add", f"{subnet.network_address + 1}/24", "dev", bed.label])
             run(["ip", "link", "set", bed.label, "up"])
-            for table, chain, rule in _rules(bed, subnet):
+        for table, chain, rule in _rules(bed, _subnet(bed)):
+            if run(["iptables", "-w", "-t", table, "-C", chain, *rule], check=False).returncode:
                 run(["iptables", "-w", "-t", table, "-I", chain, *rule])
         if FORWARD.read_text(encoding="ascii").strip() == "0":
             FORWARD_WAS_OFF.touch()
             FORWARD.write_text("1", encoding="ascii")
-    for host in HOSTS:
-        _connect(bed, host)
 
 
-def _connect(bed: Bed, host: Host) -> None:
-    inside = [*namespace.enter(bed), "ip"]
-    netns = bed.container(host.name)
-    listed = run([*inside, "netns", "list"]).stdout.split()
-    if netns not in listed:
-        run([*inside, "netns", "add", netns])
-    if run([*inside, "-n", netns, "link", "show", "eth0"], check=False).returncode == 0:
-        return
-    bridge = _bridge(bed)
-    if bridge is None:
-        raise BedError(f"the bridge {bed.label} has lost its address")
-    # The third octet tells the beds apart: "213.7.web1" fits into the 15 characters of a name.
-    outer = f"{bridge.network.network_address.packed[2]}.{host.name}.adt"
+def handle(bed: Bed, host: Host) -> Path:
+    """The file of the host's network namespace: not in /run/netns, which `ip netns` turns into a mount that stays."""
+    return bed.run / "net" / host.name
+
+
+def connect(bed: Bed, host: Host) -> None:
+    """Make the host's network namespace anew, with eth0 on the bridge."""
+    subnet = _subnet(bed)
+    _drop(bed, host)
+    netns = handle(bed, host)
+    netns.parent.mkdir(exist_ok=True, mode=0o700)
+    netns.touch()
+    inside = namespace.enter(bed)
+    run([*inside, "unshare", f"--net={netns}", "true"])
+    # The third octet tells the beds apart: "7.web1.adt" fits into the 15 characters of a name.
+    outer = f"{subnet.network_address.packed[2]}.{host.name}.adt"
     run(["ip", "link", "delete", outer], check=False)
-    run([*inside, "link", "add", outer, "type", "veth", "peer", "name", "eth0", "netns", netns])
+    run([*inside, "ip", "link", "add", outer, "type", "veth", "peer", "name", "eth0", "netns", netns])
     run(["ip", "link", "set", outer, "master", bed.label, "up"])
     for words in (
         ["link", "set", "lo", "up"],
-        ["addr", "add", f"{bridge.network.network_address + host.octet}/24", "dev", "eth0"],
+        ["addr", "add", f"{address(bed, host)}/24", "dev", "eth0"],
         ["link", "set", "eth0", "up"],
-        ["route", "add", "default", "via", str(bridge.ip)],
+        ["route", "add", "default", "via", str(subnet.network_address + 1)],
     ):
-        run([*inside, "-n", netns, *words])
+        run([*inside, "nsenter", f"--net={netns}", "ip", *words])
+
+
+def _drop(bed: Bed, host: Host) -> None:
+    netns = handle(bed, host)
+    run([*namespace.enter(bed), "umount", "--quiet", netns], check=False)
+    netns.unlink(missing_ok=True)
 
 
 def destroy(bed: Bed) -> None:
-    inside = [*namespace.enter(bed), "ip", "netns"]
-    for netns in run([*inside, "list"], check=False).stdout.split():
-        if netns in {bed.container(host.name) for host in HOSTS}:
-            run([*inside, "delete", netns])
+    for host in HOSTS:
+        _drop(bed, host)
     run(["ip", "link", "delete", bed.label], check=False)
     for table in ("nat", "filter"):
         for line in run(["iptables", "-w", "-t", table, "-S"]).stdout.splitlines():
