@@ -57,7 +57,7 @@ def molecule(scenario: str, tool: str) -> Stage:
     command = ["molecule", "test", "--scenario-name", scenario]
     report = CACHE / "molecule" / f"{scenario}.xml"
     return Stage(
-        f"molecule-{scenario}-{tool}", "molecule", command, junit=str(report), bed=True, env={"ADT_TOOL": tool}
+        f"molecule-{scenario}-{tool}", "molecule", command, junit=str(report), bed=True, env={"ADT_TOOL": tool, "ADT_BED_KEEP": "1"}
     )
 
 
