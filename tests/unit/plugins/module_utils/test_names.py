@@ -57,6 +57,11 @@ def test_h5_long_names_are_cut_and_stay_apart():
     assert one[:54] == two[:54] == "www-example-com-assets-media-xxxxxxxxxxxxxxxxxxxxxxxxx"
 
 
+def test_h5_a_name_may_have_63_characters_and_no_more():
+    assert bucket_name("x" * 40, "www.example.com") == "www-example-com-assets-" + "x" * 40
+    assert len(bucket_name("x" * 41, "www.example.com")) == 63
+
+
 def test_names_without_a_letter_get_a_digest():
     assert bucket_name("画像", "x.org") != bucket_name("映像", "x.org")
     assert re.fullmatch("x-org-assets-[0-9a-f]{8}", bucket_name("画像", "x.org"))

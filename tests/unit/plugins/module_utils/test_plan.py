@@ -355,7 +355,7 @@ def test_both_spellings_must_agree():
 
 
 @pytest.mark.parametrize(
-    "number, name", enumerate(["virgin", "baseline", "hourly", "daily", "weekly", "monthly", "bimonthly"])
+    "number, name", list(enumerate(["virgin", "baseline", "hourly", "daily", "weekly", "monthly", "bimonthly"]))
 )
 def test_build_choice_counts_the_periods(number, name):
     off = {"PERSIST_ASSETS_TO_DATASTORE": "0"}
