@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 from reader import Reader, digests
-from scenario import BED, CATALOG, DIRECTORIES, IMAGES, WEBSERVERS, deploy, unmount
+from scenario import BED, CATALOG, DIRECTORIES, IMAGES, WEBSERVERS, deploy, recap, unmount, writes_seen
 
 RATE = 50.0
 LATE = "late.txt"
@@ -58,6 +58,18 @@ def test_h10_i2_nobody_misses_an_asset_on_the_way_back() -> None:
             count = BED.on(host, f"find {directory.path} -type f | wc -l").strip()
             assert int(count) == len(directory.files), directory.path
             assert BED.on(host, f"stat -c %U {directory.path}").strip() == "www-data"
+
+
+def test_check_mode_touches_nothing() -> None:
+    look = "find /etc /usr/local /opt /var/lib/adt-assets /var/www -newer /tmp/before; findmnt -rn"
+    for host in WEBSERVERS:
+        BED.on(host, "touch /tmp/before; sleep 1")
+    before = [BED.on(host, look, check=False) for host in WEBSERVERS]
+    with writes_seen() as writes:
+        done = deploy("--check", "--diff")
+    assert writes == []
+    assert [BED.on(host, look, check=False) for host in WEBSERVERS] == before
+    assert all(recap(done.stdout)[host]["changed"] for host in WEBSERVERS), done.stdout
 
 
 def test_h10_i2_nobody_misses_an_asset_during_the_cutover() -> None:

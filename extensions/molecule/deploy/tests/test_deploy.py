@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 from scenario import (
     BED,
     DIRECTORIES,
     IMAGES,
     PRIVATE,
+    VARIABLES,
     VIDEOS,
     WEBSERVERS,
     Directory,
@@ -82,6 +86,29 @@ def test_i3_a_second_deploy_changes_nothing_anywhere() -> None:
         done = deploy()
     assert all(counters["changed"] == 0 for counters in recap(done.stdout).values()), done.stdout
     assert writes == []
+
+
+def test_status_shows_every_mount_as_a_table_and_as_json(tmp_path: Path) -> None:
+    written = tmp_path / "status.json"
+    done = BED.playbook("adt.assets.status", {**VARIABLES, "assets_status_json": str(written)})
+    rows = {
+        (host["host"], mount["path"]): mount for host in json.loads(written.read_text()) for mount in host["mounts"]
+    }
+    assert set(rows) == {(host, directory.path) for host in WEBSERVERS for directory in DIRECTORIES}
+    for (host, path), mount in rows.items():
+        assert (mount["unit_state"], mount["floor"], mount["answers"]) == ("active", True, True), (host, path)
+        line = next(line for line in done.stdout.splitlines() if host in line and f"{path} " in line)
+        assert "yes" in line
+
+
+def test_the_settings_and_the_playbook_of_the_readme_are_valid(tmp_path: Path) -> None:
+    text = Path(__file__).parents[4].joinpath("README.md").read_text()
+    settings, playbook = [block.split("```")[0] for block in text.split("```yaml\n")[1:]]
+    (tmp_path / "site.yml").write_text(playbook)
+    (tmp_path / "vars.yml").write_text(settings)
+    done = BED.playbook("adt.assets.validate", {}, "-e", f"@{tmp_path / 'vars.yml'}")
+    assert "www-example-com-assets-var-www-private" in done.stdout
+    BED.playbook(str(tmp_path / "site.yml"), {}, "--syntax-check")
 
 
 def test_check_mode_predicted_what_the_first_run_changed() -> None:
