@@ -27,7 +27,6 @@ COMMANDS = {
     "ip": "iproute2",
     "ssh": "openssh-client",
     "nsenter": "util-linux",
-    "gpgv": "gpgv",
 }
 
 
@@ -150,6 +149,9 @@ def main() -> int:
     except (BedError, OSError) as error:
         print(f"bed: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("bed: interrupted; `bed down` removes what is there, `bed up` goes on", file=sys.stderr)
+        return 130
     return 0
 
 
