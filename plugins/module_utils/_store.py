@@ -402,7 +402,7 @@ class Store:
         return response.content
 
     def obstore(self, bucket: str) -> Any:
-        """An obstore S3Store for a bucket, or None when obstore isn't installed.
+        """An obstore S3Store for a bucket, or None when obstore isn't installed or can't do what this store needs.
 
         Everything that obstore would otherwise take from the environment is given: there the environment wins over
         what an argument leaves open, and AWS_ENDPOINT_URL_S3 would send the data to another server.
@@ -412,8 +412,10 @@ class Store:
             from obstore.store import S3Store
         except ImportError:
             return None
-        # From 0.11 on it knows these two: a variable that redirects it, and a timeout that notices a stall.
+        # From 0.11 on it knows a variable that redirects it, a timeout that notices a stall, and certificates.
         modern = version_tuple(obstore.__version__) >= (0, 11)
+        if isinstance(self._verify, str) and not modern:
+            return None
         credentials = self.credentials()
         virtual = self._is_virtual(bucket)
         url = self.bucket_url(bucket) if virtual else self.endpoint_url

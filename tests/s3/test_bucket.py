@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -129,6 +130,14 @@ def test_an_existing_bucket_without_owner_is_adopted_when_empty_and_else_only_wh
     assert bucket(state="absent")["failed"]
     client.delete_object(Bucket=bucket.name, Key="theirs")
     assert bucket()["changed"]
+
+
+def test_t9_two_directories_that_want_one_bucket_at_once_have_one_winner(bucket):
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(lambda directory: bucket(directory=directory), ["images", "media-images"]))
+    assert sorted(result.get("failed", False) for result in results) == [False, True], results
+    (loser,) = [result for result in results if result.get("failed")]
+    assert loser["kind"] == "conflict"
 
 
 def test_a_lost_bucket_is_made_anew_and_its_manifest_set_aside(bucket, client, catalog):

@@ -16,12 +16,14 @@ import time
 from pathlib import Path
 
 import pytest
+from assets import SITE, contents, counts, pack
+from conftest import module_path
+
 from ansible_collections.adt.assets.plugins.module_utils._headers import Headers
 from ansible_collections.adt.assets.plugins.module_utils._store import Store, StoreError
 from ansible_collections.adt.assets.plugins.module_utils._upload import Raced, Uploader, md5
-from assets import SITE, assets, catalog, contents, counts, pack, site  # noqa: F401 - fixtures
-from conftest import module_path
 
+pytest_plugins = ["assets"]
 MONDAY, TUESDAY, WEDNESDAY = 1780300000, 1780400000, 1780500000
 
 
@@ -47,7 +49,7 @@ def test_i3_every_kind_of_source_arrives_and_the_second_run_writes_nothing(sourc
     assert assets.objects() == {}
     assert not assets.has_manifest() and not assets.intents()
 
-    made = assets.sync(source)
+    made = assets.module("asset_sync", src=str(source), archive_path="images")
     assert assets.objects() == wanted
     assert made["changed"] and counts(made) == {"uploaded": len(wanted)}
     assert (made["summary"], made["diff"]) == (predicted["summary"], predicted["diff"])
@@ -197,7 +199,7 @@ def test_late_files_of_a_webserver(assets, site):
     predicted = assets.sync(images, check=True, **options)
     result = assets.sync(images, **options)
     assert (result["summary"], result["diff"]) == (predicted["summary"], predicted["diff"])
-    assert counts(result) == {"uploaded": 1, "unchanged": 13, "kept": 1, "kept_deleted": 1, "saved": 2}
+    assert counts(result) == {"uploaded": 1, "unchanged": 14, "kept": 1, "kept_deleted": 1, "saved": 2}
     assert assets.objects() == {**before, "late.jpg": b"late"}
     saved = assets.objects(assets.catalog)
     kept = {
@@ -251,7 +253,8 @@ def hostile(path, kind):
 
 
 KINDS = [
-    "dotdot", "absolute", "link", "link up", "hard link", "device", "fifo", "setuid", "rclonelink", "twice", "backslash",
+    "dotdot", "absolute", "link", "link up", "hard link", "device", "fifo", "setuid", "rclonelink", "twice",
+    "backslash",
 ]  # fmt: skip
 
 
@@ -583,7 +586,7 @@ def test_without_obstore_boto3_does_it_and_says_so(assets, site, tmp_path):
     (tmp_path / "without").mkdir()
     (tmp_path / "without" / "obstore.py").write_text("raise ImportError('not installed')")
     path = f"{tmp_path / 'without'}{os.pathsep}{module_path()}"
-    result = assets.sync(pack(site), env={"PYTHONPATH": path})
+    result = assets.module("asset_sync", src=str(pack(site)), archive_path="images", env={"PYTHONPATH": path})
     assert "boto3" in result["engine"] and "install obstore" in result["engine"]
     assert assets.objects() == contents(site / "images")
 
