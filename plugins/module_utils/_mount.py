@@ -189,7 +189,9 @@ def load_config(name: str) -> Config:
     """Raises MountError when this host has no such directory."""
     try:
         settings = json.loads((CONFIG_DIR / (name + ".json")).read_text(encoding="utf-8"))
-        known = {key: value for key, value in settings.items() if key in Config._fields}  # another version may have written it
+        known = {
+            key: value for key, value in settings.items() if key in Config._fields
+        }  # another version may have written it
         return Config(**{**known, "name": name})
     except FileNotFoundError:
         raise MountError(f"no asset directory {name} on this host: {CONFIG_DIR} has no settings for it")
@@ -795,6 +797,7 @@ def describe(config: Config, properties: dict[str, str], seconds: float = ANSWER
         "stale": is_stale(properties, Path(config.credential)),
         "floor": state.floor,
         "fuse": state.fuse.fstype if state.fuse else None,
+        "read_only": state.fuse is not None and "ro" in state.fuse.options,
         "local_path": local,
         "beneath": config.beneath,
         "answers": answers,

@@ -89,6 +89,9 @@ mounts:
       description: Type of the mount in front, dead or alive; V(none) when local files are in front.
       type: str
       sample: fuse.rclone
+    read_only:
+      description: Whether the mount in front refuses writes, which a way back that was broken off leaves.
+      type: bool
     beneath:
       description: Where the local files are reachable while the bucket is in front.
       type: str

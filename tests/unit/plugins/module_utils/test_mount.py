@@ -1,0 +1,354 @@
+# Copyright (c) adt.assets contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The mount table, readiness and retention. Real mounts are exercised by the molecule scenarios."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.adt.assets.plugins.module_utils import _mount
+from ansible_collections.adt.assets.plugins.module_utils._mount import MountError
+
+IMAGES = "/var/www/html/images"
+BENEATH = "/run/adt-assets/beneath/var-www-html-images"
+
+ROOT_LINE = b"160 132 0:55 / / rw,relatime shared:53 - overlay overlay rw,lowerdir=/x\n"
+BENEATH_LINE = b"355 164 0:55 /var/www/html/images " + BENEATH.encode() + b" rw,relatime - overlay overlay rw\n"
+FLOOR_LINE = b"807 160 0:55 /var/www/html/images /var/www/html/images ro,nosuid,nodev shared:660 - overlay overlay rw\n"
+FUSE_LINE = (
+    b"1034 807 0:184 / /var/www/html/images rw,nosuid,nodev shared:681 - fuse.anytool store:bucket rw\n"
+)
+
+
+def look(*lines: bytes) -> _mount.State:
+    return _mount.look(_mount.parse_mountinfo(b"".join(lines)), IMAGES, BENEATH)
+
+
+def test_names_are_unescaped_and_bytes_that_are_no_utf8_survive():
+    line = (
+        rb"36 35 98:0 /a\040b /mnt/tab\011line\012back\134slash" + b"\xff rw,nosuid master:1 - ext4 /dev/x\\040y rw\n"
+    )
+    (mount,) = _mount.parse_mountinfo(line)
+    assert mount.root == "/a b"
+    assert os.fsencode(mount.point) == b"/mnt/tab\tline\nback\\slash\xff"
+    assert mount.source == "/dev/x y"
+    assert mount.options == ("rw", "nosuid")
+
+
+def test_a_line_without_optional_fields_is_read():
+    (mount,) = _mount.parse_mountinfo(b"36 35 98:0 / /mnt rw - ext4 /dev/x rw\n")
+    assert (mount.fstype, mount.source) == ("ext4", "/dev/x")
+
+
+def test_the_stack_follows_parents_and_not_the_order_of_lines():
+    mounts = _mount.parse_mountinfo(FUSE_LINE + ROOT_LINE + FLOOR_LINE)
+    assert [mount.id for mount in _mount.stack(mounts, IMAGES)] == [807, 1034]
+
+
+def test_local_files_have_no_floor_and_nothing_in_front():
+    state = look(ROOT_LINE)
+    assert state == _mount.State(beneath=None, floor=False, fuse=None, foreign=None, inside=())
+
+
+def test_floor_and_mount_are_told_apart():
+    assert look(ROOT_LINE, BENEATH_LINE, FLOOR_LINE).fuse is None
+    state = look(ROOT_LINE, BENEATH_LINE, FLOOR_LINE, FUSE_LINE)
+    assert state.floor and state.fuse and state.fuse.fstype == "fuse.anytool" and state.foreign is None
+
+
+def test_h13_a_mount_without_our_floor_is_foreign():
+    fuse = FUSE_LINE.replace(b"1034 807", b"1034 160")
+    state = look(ROOT_LINE, fuse)
+    assert state.foreign and not state.floor
+
+
+def test_a_writable_bind_mount_is_no_floor():
+    assert not look(ROOT_LINE, BENEATH_LINE, FLOOR_LINE.replace(b" ro,", b" rw,")).floor
+
+
+def test_local_files_that_lie_on_fuse_are_not_taken_for_the_bucket():
+    beneath = BENEATH_LINE.replace(b"0:55", b"0:77").replace(b"overlay", b"fuse.cluster")
+    floor = FLOOR_LINE.replace(b"0:55", b"0:77").replace(b"overlay", b"fuse.cluster")
+    state = look(ROOT_LINE, beneath, floor)
+    assert state.floor and state.fuse is None
+
+
+def test_other_mounts_inside_are_seen():
+    assert look(ROOT_LINE, b"900 160 0:9 / /var/www/html/images/cache rw - tmpfs t rw\n").inside == (IMAGES + "/cache",)
+    assert look(ROOT_LINE, b"900 160 0:9 / /var/www/html/images2 rw - tmpfs t rw\n").inside == ()
+
+
+# ---------------------------------------------------------------- work with a time limit
+
+
+def test_h15_what_hangs_is_given_up():
+    began = time.monotonic()
+    with pytest.raises(MountError, match="no answer within"):
+        _mount.limited(lambda: time.sleep(60), 0.3)
+    assert time.monotonic() - began < 5
+
+
+def test_results_and_errors_come_back():
+    assert _mount.limited(lambda: {"a": [1, "é"]}, 5) == {"a": [1, "é"]}
+    with pytest.raises(MountError, match="No such file"):
+        _mount.limited(lambda: os.stat("/nonexistent/file"), 5)
+
+
+def test_a_child_that_dies_is_an_error():
+    with pytest.raises(MountError, match="without an answer"):
+        _mount.limited(lambda: os._exit(3), 5)
+
+
+# ---------------------------------------------------------------- reading through
+
+
+def test_one_readable_file_is_proof(tmp_path: Path):
+    (tmp_path / "b").write_text("x")
+    _mount.read_through(str(tmp_path), ["deleted-just-now", "b"])
+
+
+def test_h15_an_empty_mount_on_a_bucket_with_files_is_no_answer(tmp_path: Path):
+    with pytest.raises(FileNotFoundError):
+        _mount.read_through(str(tmp_path), ["a", "b"])
+
+
+def test_an_empty_bucket_is_fine_when_the_directory_can_be_listed(tmp_path: Path):
+    _mount.read_through(str(tmp_path), [])
+    with pytest.raises(FileNotFoundError):
+        _mount.read_through(str(tmp_path / "gone"), [])
+
+
+def test_keys_become_names_only_where_a_mount_shows_them_so():
+    keys = ["a/b.jpg", "dir/", "../../etc/passwd", "/abs", "x//y", "link.rclonelink", "./z"]
+    assert _mount.shown_as(keys, "rclonelink") == ["a/b.jpg", "link"]
+    assert _mount.shown_as(keys, "object") == ["a/b.jpg", "link.rclonelink"]
+
+
+def test_a_link_counts_without_being_followed(tmp_path: Path):
+    (tmp_path / "link").symlink_to("/nonexistent")
+    _mount.read_through(str(tmp_path), ["link"])
+
+
+@pytest.mark.parametrize("token", ["", "a/token+="])
+def test_h23_the_signature_is_the_one_of_botocore(token: str):
+    auth = pytest.importorskip("botocore.auth")
+    request_type = pytest.importorskip("botocore.awsrequest").AWSRequest
+    credentials = pytest.importorskip("botocore.credentials").Credentials
+    keys = {"access_key": "AK", "secret_key": "s/e&c+r%e|t\"'$ x=", "session_token": token}
+    url = "http://127.0.0.1:8333/some-bucket?encoding-type=url&list-type=2&max-keys=20"
+    theirs = request_type("GET", url)
+    auth.S3SigV4Auth(credentials("AK", keys["secret_key"], token or None), "s3", "eu-west-1").add_auth(theirs)
+    now = datetime.datetime.strptime(theirs.context["timestamp"], "%Y%m%dT%H%M%SZ")
+    ours = _mount.sign("GET", url, "eu-west-1", keys, now)
+    assert ours["authorization"].split("Signature=")[1] == theirs.headers["Authorization"].split("Signature=")[1]
+
+
+def test_buckets_are_addressed_by_path_or_by_host():
+    store = {"endpoint_url": "https://s3.example.com:9000/base/"}
+    assert _mount.bucket_url(store, "b") == "https://s3.example.com:9000/base/b"
+    assert _mount.bucket_url({**store, "addressing_style": "virtual"}, "b") == "https://b.s3.example.com:9000/base/"
+
+
+# ---------------------------------------------------------------- retention
+
+
+@pytest.mark.parametrize(
+    ("in_front", "recorded", "absent_before", "verdict"),
+    [
+        ("same", True, False, "delete"),
+        ("same", False, False, "delete"),
+        ("different", True, False, "delete"),
+        ("different", False, False, "keep"),
+        ("missing", True, False, "vanished"),
+        ("missing", True, True, "delete"),
+        ("missing", False, False, "keep"),
+        ("missing", False, True, "keep"),
+    ],
+)
+def test_h9_only_what_was_accounted_for_is_deleted(in_front: str, recorded: bool, absent_before: bool, verdict: str):
+    assert _mount.decide(in_front, recorded, absent_before) == verdict
+
+
+@pytest.mark.parametrize(
+    ("vanished", "files", "refused"), [(20, 20, False), (21, 20, True), (50, 1000, False), (51, 1000, True)]
+)
+def test_h2_many_vanished_files_are_not_believed(vanished: int, files: int, refused: bool):
+    assert _mount.too_many(vanished, files) is refused
+
+
+class Site:
+    """Two plain directories stand for the local files beneath and the bucket in front."""
+
+    def __init__(self, top: Path) -> None:
+        self.beneath, self.front = top / "beneath", top / "front"
+        self.beneath.mkdir()
+        self.front.mkdir()
+
+    def put(self, side: Path, name: str, text: str) -> None:
+        (side / name).parent.mkdir(parents=True, exist_ok=True)
+        (side / name).write_text(text)
+
+    def both(self, name: str, text: str = "same") -> None:
+        self.put(self.beneath, name, text)
+        self.put(self.front, name, text)
+
+    def record(self, absent: list[str] | None = None) -> dict[str, object]:
+        files = {name: _mount._mark(status) for name, status in _mount.local_files(str(self.beneath))}
+        return {"files": files, "absent": absent or [], "since": 1.0}
+
+    def judge(self, record: dict[str, object]) -> dict[str, str]:
+        verdicts = _mount.judge(str(self.beneath), str(self.front), record)
+        return {name: verdict for name, (verdict, _mark) in verdicts.items()}
+
+    def left(self) -> list[str]:
+        return sorted(name for name, _status in _mount.local_files(str(self.beneath)))
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+def test_h9_dotfiles_and_awkward_names_are_treated_like_any_other(site: Site):
+    names = [".htaccess", "-rf", "a b/né\nw", "deep/er/x.jpg", os.fsdecode(b"\xff.jpg")]
+    for name in names:
+        site.both(name)
+    record = site.record()
+    assert set(site.judge(record)) == set(names)
+    assert _mount.delete_beneath(str(site.beneath), _mount.judge(str(site.beneath), str(site.front), record)) == 5
+    assert list(site.beneath.iterdir()) == []
+
+
+def test_i1_a_file_that_changed_since_the_cutover_stays(site: Site):
+    site.both("changed")
+    site.both("appeared")
+    record = site.record()
+    del record["files"]["appeared"]  # type: ignore[attr-defined]
+    site.put(site.beneath, "changed", "written beneath")
+    site.put(site.beneath, "appeared", "written beneath")
+    assert site.judge(record) == {"changed": "keep", "appeared": "keep"}
+
+
+def test_what_a_user_edited_or_deleted_in_the_bucket_goes_beneath(site: Site):
+    for name in ("edited", "deleted", "conflict"):
+        site.both(name)
+    (site.front / "conflict").unlink()
+    record = site.record(absent=["conflict"])
+    site.put(site.front, "edited", "newer")
+    (site.front / "deleted").unlink()
+    assert site.judge(record) == {"edited": "delete", "deleted": "vanished", "conflict": "delete"}
+
+
+def test_same_size_and_other_bytes_is_different(site: Site):
+    site.both("a", "12345")
+    record = {"files": {}, "absent": [], "since": 1.0}
+    site.put(site.front, "a", "12354")
+    assert site.judge(record) == {"a": "keep"}
+
+
+def test_links_are_compared_by_their_text_and_never_followed(site: Site, tmp_path: Path):
+    (tmp_path / "outside").write_text("same")
+    site.put(site.front, "file", "same")
+    for name, ours, theirs in (("link", "x", "x"), ("other", "x", "y")):
+        (site.beneath / name).symlink_to(ours)
+        (site.front / name).symlink_to(theirs)
+    site.put(site.beneath, "real", "same")
+    (site.front / "real").symlink_to(tmp_path / "outside")
+    verdicts = site.judge({"files": {}, "absent": [], "since": 1.0})
+    assert verdicts == {"link": "delete", "other": "keep", "real": "keep"}
+
+
+def test_h21_a_directory_link_in_front_is_not_walked_through(site: Site):
+    site.put(site.beneath, "d/x", "same")
+    (site.front / "d").symlink_to(site.beneath / "d")
+    assert site.judge({"files": {}, "absent": [], "since": 1.0}) == {"d/x": "keep"}
+
+
+def test_pipes_stay(site: Site):
+    os.mkfifo(site.beneath / "pipe")
+    os.mkfifo(site.front / "pipe")
+    assert site.judge(site.record()) == {"pipe": "keep"}
+
+
+def test_what_changes_between_looking_and_deleting_stays(site: Site):
+    site.both("a")
+    site.both("b")
+    verdicts = _mount.judge(str(site.beneath), str(site.front), site.record())
+    site.put(site.beneath, "a", "written just now")
+    assert _mount.delete_beneath(str(site.beneath), verdicts) == 1
+    assert site.left() == ["a"]
+
+
+def test_a_read_error_in_front_is_no_verdict(site: Site):
+    site.both("a")
+    with pytest.raises(OSError):
+        _mount.judge(str(site.beneath), str(site.front / "unmounted"), site.record())
+    assert site.left() == ["a"]
+
+
+# ---------------------------------------------------------------- the record of the cutover
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> _mount.Config:
+    monkeypatch.setattr(_mount, "STATE_DIR", tmp_path / "state")
+    path = tmp_path / "images"
+    path.mkdir()
+    return _mount.Config(name="images", path=str(path))
+
+
+def test_files_that_come_after_the_record_are_found(config: _mount.Config):
+    Path(config.path, "old").write_text("1")
+    assert _mount.take_record(config) == {"files": 1}
+    assert _mount.changed_since(config)["changed"] == 0
+    Path(config.path, "new").write_text("2")
+    Path(config.path, "old").write_text("3")
+    assert sorted(_mount.changed_since(config)["sample"]) == ["new", "old"]
+
+
+def test_retention_begins_once_and_knows_what_the_bucket_lacked(config: _mount.Config):
+    Path(config.path, "a").write_text("1")
+    Path(config.path, "gone").write_text("1")
+    _mount.take_record(config)
+    Path(config.path, "gone").unlink()
+    since = _mount.complete_record(config)["since"]
+    assert _mount.read_record(config)["absent"] == ["gone"]
+    assert _mount.complete_record(config)["since"] == since
+
+
+def test_h7_retire_touches_nothing_without_a_floor(config: _mount.Config):
+    Path(config.path, "a").write_text("1")
+    assert _mount.retire(config) == {"deleted": 0, "kept": 0}
+    assert Path(config.path, "a").exists()
+
+
+def test_settings_of_another_version_are_read(config: _mount.Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(_mount, "CONFIG_DIR", tmp_path)
+    (tmp_path / "x.json").write_text('{"path": "/x", "bucket": "b", "something_new": 1}')
+    assert _mount.load_config("x") == _mount.Config(name="x", path="/x", bucket="b")
+    with pytest.raises(MountError, match="no asset directory"):
+        _mount.load_config("y")
+
+
+def test_a_symbolic_link_on_the_way_is_a_problem(tmp_path: Path):
+    (tmp_path / "real" / "images").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("real")
+    nothing = _mount.State(None, False, None, None, ())
+    real = os.path.realpath(tmp_path)
+    assert _mount.path_problems(f"{real}/real/images", nothing) == []
+    assert "symbolic link" in _mount.path_problems(f"{real}/link/images", nothing)[0]
+    assert "symbolic link" in _mount.path_problems(f"{real}/link", nothing)[0]
+
+
+def test_pending_is_zero_where_close_uploads_and_unknown_where_nobody_tells():
+    assert _mount.pending(_mount.Config("n", "/p", write_back=False)) == 0
+    assert _mount.pending(_mount.Config("n", "/p", write_back=True)) is None
+    asked = {"socket": "/nonexistent.sock", "request": "x", "count": ["a.b"]}
+    with pytest.raises(MountError, match="pending"):
+        _mount.pending(_mount.Config("n", "/p", write_back=True, remote_control=asked))
