@@ -9,7 +9,7 @@ from typing import Protocol
 
 from ._directory import NOTHING
 from ._members import Member, Rules
-from ._source import Source
+from ._source import Source, naming
 from ._survey import Survey
 from ._tar import SYMLINK, Reader
 from ._upload import SMALL_MAX
@@ -25,21 +25,23 @@ class Taker(Protocol):
 def check_first(source: Source, rules: Rules) -> None:
     """Find what can't be stored before anything is done, where the source can be read twice. Raises SourceError."""
     if source.two_passes:
-        survey = Survey(source.name, rules)
-        for raw, _reader in source.entries(read=False):
-            survey.take(raw)
-        survey.finish()
+        with naming(source.name):
+            survey = Survey(rules)
+            for raw, _reader in source.entries(read=False):
+                survey.take(raw)
+            survey.finish()
 
 
 def feed(source: Source, rules: Rules, taker: Taker) -> Survey:
     """Give every member to a taker. What is wrong with the source raises SourceError, at its end at latest."""
-    survey = Survey(source.name, rules)
-    for raw, reader in source.entries():
-        member = survey.take(raw)
-        if member is not None:
-            taker.take(member, _Text(member.target.encode()) if member.kind == SYMLINK else reader)
-    survey.finish()
-    _feed_links(source, rules, survey, taker)
+    survey = Survey(rules)
+    with naming(source.name):
+        for raw, reader in source.entries():
+            member = survey.take(raw)
+            if member is not None:
+                taker.take(member, _Text(member.target.encode()) if member.kind == SYMLINK else reader)
+        survey.finish()
+        _feed_links(source, rules, survey, taker)
     for marker in survey.empty_directories():
         taker.take(marker, NOTHING)
     return survey
@@ -59,7 +61,7 @@ def _feed_links(source: Source, rules: Rules, survey: Survey, taker: Taker) -> N
     """Hard links are copies of a content that has passed by: read the source again for those that it has."""
     waiting = survey.linked()
     while waiting:
-        again = Survey(source.name, rules)
+        again = Survey(rules)
         for raw, reader in source.entries():
             member = again.take(raw)
             links = waiting.get(member.path, []) if member is not None else []

@@ -118,19 +118,20 @@ def run(errand: Errand, store: Store) -> dict[str, Any]:
     there = {listed.key: listed for listed in store.list(errand.bucket)}
     entries = ManifestFile(catalog, errand.bucket).read().entries
     wanted = wishes(there, errand.symlinks)
-    crew = Crew(errand.workers, BUDGET)
     downloader = Downloader(store, errand.bucket)
+    tree = _open_dest(errand)
+    crew = Crew(errand.workers, BUDGET)
     try:
-        tree = _open_dest(errand)
         plan = _plan(tree, wanted, entries, downloader, crew)
         _check_aside(errand, plan)
         if tree is not None:
             _check_room(tree, plan)
         if tree is not None and not errand.check:
             _Fetch(errand, tree, downloader, crew, entries).run(plan)
-            tree.close()
     finally:
         crew.end()
+        if tree is not None:
+            tree.close()
     seconds = round(time.monotonic() - started, 3)
     return {**_result(plan, errand, there), "engine": downloader.engine, "seconds": seconds}
 
@@ -258,9 +259,11 @@ class _Fetch:
             top = Path(self._errand.aside)
             top.mkdir(parents=True, exist_ok=True, mode=0o700)
             aside = Tree(top)
-            for path in plan.extra:
-                self._tree.move(path, aside, path)
-            aside.close()
+            try:
+                for path in plan.extra:
+                    self._tree.move(path, aside, path)
+            finally:
+                aside.close()
         files = {wish.path for wish in plan.fetch}
         for path, status in list(self._tree.walk()):
             if stat.S_ISDIR(status.st_mode) and _is_at_or_below(path, files):

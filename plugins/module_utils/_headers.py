@@ -8,7 +8,6 @@ from __future__ import annotations
 import mimetypes
 import posixpath
 import stat
-import urllib.parse
 from typing import NamedTuple
 
 from ._members import Member
@@ -72,8 +71,3 @@ def headers(member: Member) -> Headers:
         kind, media = stat.S_IFREG | member.mode, content_type(key)
     metadata = {"mode": kind, "uid": member.uid, "gid": member.gid, "mtime": member.mtime}
     return Headers(media, {name: str(value) for name, value in metadata.items()})
-
-
-def to_ascii(text: str) -> str:
-    """A metadata value as it may be sent: what isn't printable ASCII percent-encoded."""
-    return urllib.parse.quote(text, safe="".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%"))

@@ -44,7 +44,10 @@ class Source(Protocol):
     root: tuple[bytes, ...]
 
     def entries(self, read: bool = True) -> Iterator[tuple[Raw, Reader]]:
-        """Every entry; with ``read`` False contents are not needed. Raises SourceError and StoreError."""
+        """Every entry; with ``read`` False contents are not needed.
+
+        Raises StoreError, and SourceError without the backup's name, as reading contents does: see naming().
+        """
 
     def newest_change(self) -> str:
         """Since when the content is as it is."""
@@ -76,12 +79,11 @@ def naming(name: str) -> Iterator[None]:
         raise SourceError(f"backup {name!r} {error}") from error
 
 
-def _archive_entries(name: str, pieces: Iterator[bytes], limits: Limits) -> Iterator[tuple[Raw, Reader]]:
+def _archive_entries(pieces: Iterator[bytes], limits: Limits) -> Iterator[tuple[Raw, Reader]]:
     """Inflating has a thread of its own: zlib works while Python parses and sends."""
     ahead = Ahead(inflate(pieces, limits), INFLATED_AHEAD)
     try:
-        with naming(name):
-            yield from entries(ahead)
+        yield from entries(ahead)
     finally:
         ahead.close()
 
@@ -102,7 +104,7 @@ class LocalArchive:
         self.backup = Backup(identity, options.time or format_time(self._status.st_mtime))
 
     def entries(self, read: bool = True) -> Iterator[tuple[Raw, Reader]]:
-        return _archive_entries(self.name, self._pieces(), self._limits)
+        return _archive_entries(self._pieces(), self._limits)
 
     def _pieces(self) -> Iterator[bytes]:
         try:
@@ -150,7 +152,7 @@ class RemoteArchive:
         self._file = RemoteFile(store, bucket, key, etag, size)
 
     def entries(self, read: bool = True) -> Iterator[tuple[Raw, Reader]]:
-        return _archive_entries(self.name, self._file.pieces(), self._limits)
+        return _archive_entries(self._file.pieces(), self._limits)
 
     def newest_change(self) -> str:
         return self.backup.time
@@ -173,8 +175,7 @@ class Directory:
         self._time = options.time
 
     def entries(self, read: bool = True) -> Iterator[tuple[Raw, Reader]]:
-        with naming(self.name):
-            yield from self._walk.entries(read)
+        return self._walk.entries(read)
 
     def newest_change(self) -> str:
         return self._time or min(format_time(self._walk.newest_change), self.backup.time)

@@ -18,8 +18,7 @@ class Survey:
     ``directories`` and ``links`` are what can only be dealt with at its end.
     """
 
-    def __init__(self, name: str, rules: Rules) -> None:
-        self._name = name
+    def __init__(self, rules: Rules) -> None:
         self._rules = rules
         self._names = Names()
         self._missing = Missing(rules)
@@ -62,11 +61,11 @@ class Survey:
             shown = "; ".join(str(refusal) for refusal in self.refused[:REFUSALS_SHOWN])
             more = len(self.refused) - REFUSALS_SHOWN
             raise SourceError(
-                f"backup {self._name!r} has {len(self.refused)} member(s) that can't be stored: {shown}"
+                f"has {len(self.refused)} member(s) that can't be stored: {shown}"
                 + (f"; and {more} more" if more > 0 else "")
             )
         if not self._found:
-            raise SourceError(f"backup {self._name!r} {self._missing.message()}")
+            raise SourceError(self._missing.message())
 
     @staticmethod
     def content_of(link: Member, targets: dict[str, str]) -> str:

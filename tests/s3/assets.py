@@ -107,6 +107,13 @@ class Assets:
         """What a user does through a mount."""
         self.client.delete_object(Bucket=self.bucket, Key=key)
 
+    def empty(self) -> None:
+        """Remove all objects, many at once."""
+        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket):
+            keys = [{"Key": entry["Key"]} for entry in page.get("Contents", [])]
+            if keys:
+                self.client.delete_objects(Bucket=self.bucket, Delete={"Objects": keys, "Quiet": True})
+
     def mark_log(self) -> None:
         """From here on count requests."""
         self._log_at = self._log.stat().st_size
@@ -161,12 +168,13 @@ def catalog(client: Any) -> Iterator[str]:
 
 
 @pytest.fixture
-def assets(run_module: Any, client: Any, new_name: Any, catalog: str, bed: dict[str, str]) -> Assets:
+def assets(run_module: Any, client: Any, new_name: Any, catalog: str, bed: dict[str, str]) -> Iterator[Assets]:
     """A fresh bucket for directory images."""
     found = Assets(run_module, client, new_name("images"), catalog, bed)
     client.create_bucket(Bucket=found.bucket)
     Catalog(found.store, catalog).write_owner(found.bucket, SITE, "images")
-    return found
+    yield found
+    found.empty()
 
 
 @pytest.fixture
