@@ -568,11 +568,11 @@ def take_record(config: Config) -> dict[str, Any]:
     return {"files": len(files)}
 
 
-def changed_since(config: Config) -> dict[str, Any]:
+def late_files(config: Config) -> dict[str, Any]:
     """Local files that appeared or changed after the record was taken."""
     recorded = read_record(config)["files"]
     found = [name for name, status in local_files(config.local_path()) if recorded.get(name) != _mark(status)]
-    return {"changed": len(found), "sample": found[:5]}
+    return {"late": len(found), "sample": found[:5]}
 
 
 def complete_record(config: Config) -> dict[str, Any]:
@@ -840,7 +840,7 @@ VERBS: dict[str, Callable[[Config], Any]] = {
     "read-only": lambda config: set_read_only(config, True),
     "writable": lambda config: set_read_only(config, False),
     "record": take_record,
-    "changed": changed_since,
+    "late": late_files,
     "complete": complete_record,
     "pending": lambda config: {"pending": pending(config)},
     "retire": retire,

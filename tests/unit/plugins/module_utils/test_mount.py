@@ -306,10 +306,10 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> _mount.Config:
 def test_files_that_come_after_the_record_are_found(config: _mount.Config):
     Path(config.path, "old").write_text("1")
     assert _mount.take_record(config) == {"files": 1}
-    assert _mount.changed_since(config)["changed"] == 0
+    assert _mount.late_files(config)["late"] == 0
     Path(config.path, "new").write_text("2")
     Path(config.path, "old").write_text("3")
-    assert sorted(_mount.changed_since(config)["sample"]) == ["new", "old"]
+    assert sorted(_mount.late_files(config)["sample"]) == ["new", "old"]
 
 
 def test_retention_begins_once_and_knows_what_the_bucket_lacked(config: _mount.Config):
