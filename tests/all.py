@@ -57,7 +57,12 @@ def molecule(scenario: str, tool: str) -> Stage:
     command = ["molecule", "test", "--scenario-name", scenario]
     report = CACHE / "molecule" / f"{scenario}.xml"
     return Stage(
-        f"molecule-{scenario}-{tool}", "molecule", command, junit=str(report), bed=True, env={"ADT_TOOL": tool, "ADT_BED_KEEP": "1"}
+        f"molecule-{scenario}-{tool}",
+        "molecule",
+        command,
+        junit=str(report),
+        bed=True,
+        env={"ADT_TOOL": tool, "ADT_BED_KEEP": "1"},
     )
 
 
