@@ -54,7 +54,8 @@ def pytest(name: str, group: str, *paths: str, bed: bool = False) -> Stage:
 
 def molecule(scenario: str, tool: str) -> Stage:
     """A stage that runs one molecule scenario on the bed with one mount tool, and counts its testinfra cases."""
-    command = ["molecule", "test", "--scenario-name", scenario]
+    # Without the reset molecule takes a scenario for prepared that an earlier run, or another tool, has prepared.
+    command = ["bash", "-c", f"molecule reset -s {scenario} && exec molecule test -s {scenario}"]
     report = CACHE / "molecule" / f"{scenario}.xml"
     return Stage(
         f"molecule-{scenario}-{tool}",
