@@ -24,7 +24,7 @@ from ._tally import sample
 from ._tar import Reader
 from ._upload import MIB, SMALL_MAX, Raced, md5
 
-BUDGET = 48 * MIB
+BUDGET = 32 * MIB
 SHOWN = 100
 
 

@@ -42,10 +42,6 @@ class Crew:
             self._raise()
             self._held += size
 
-    def has_room(self, size: int) -> bool:
-        """Whether claim() would return at once."""
-        return not self._held or self._held + size <= self._budget
-
     def free(self, size: int) -> None:
         """Hold so many bytes less."""
         with self._state:

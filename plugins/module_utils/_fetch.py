@@ -27,7 +27,7 @@ from ._tally import KEYS_SHOWN, sample
 from ._tree import Attributes, Tree, is_leftover, path_problem
 from ._upload import MIB, SMALL_MAX, Raced, md5, part_size
 
-BUDGET = 48 * MIB
+BUDGET = 32 * MIB
 SHOWN = 10
 # Room that is to be left on the disk, and what a file takes besides its bytes.
 SPARE = 32 * MIB

@@ -37,7 +37,7 @@ class Limits(NamedTuple):
 
 
 def inflate(pieces: Iterator[bytes], limits: Limits) -> Iterator[bytes]:
-    """The unpacked bytes of an archive, in pieces of a few MiB at most.
+    """The unpacked bytes of an archive, in pieces of about 1 MiB.
 
     Raises SourceError when the data is damaged, cut, of another kind, or more than the limits allow.
     """
@@ -126,11 +126,11 @@ def _gunzip(pieces: Iterator[bytes]) -> Iterator[bytes]:
                         break
                 decoder, first = library.decompressobj(31), False
             try:
-                out = decoder.decompress(data, 4 * MIB)
+                out = decoder.decompress(data, PIECE)
             except (zlib.error, library.error) as error:
                 raise SourceError(f"is damaged: its gzip data is not valid ({error})")
             # A full answer may not be all of it, also when no input is left.
-            pending = len(out) >= 4 * MIB
+            pending = len(out) >= PIECE
             data = decoder.unconsumed_tail
             if decoder.eof:
                 data, decoder, pending = decoder.unused_data, None, False
@@ -211,7 +211,7 @@ class _ZstdBlocks:
                 raise SourceError("is damaged: its zstd data is not valid (a wrong block)")
             batch += [header, self._take(1 if kind == 1 else size)]
             unpacked += _ZSTD_BLOCK if kind == 2 else size
-            if unpacked >= 4 * MIB:
+            if unpacked >= PIECE:
                 yield b"".join(batch)
                 batch, unpacked = [], 0
         yield b"".join([*batch, self._take(4 if flags & 4 else 0)])

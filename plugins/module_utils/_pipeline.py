@@ -23,7 +23,9 @@ from ._tar import Reader
 from ._upload import MIB, SMALL_MAX, Raced, Uploader, md5, part_size
 
 BATCH_COUNT = 256
-BATCH_BYTES = 8 * MIB
+BATCH_BYTES = 4 * MIB
+# Bytes that are held at most: a batch, the largest small member, and enough on their way to fill the connections.
+BUDGET = 32 * MIB
 # What a member costs in memory besides its bytes.
 OVERHEAD = 1024
 
@@ -107,8 +109,7 @@ class Pipeline:
             self._large(member, reader)
             return
         cost = member.size + OVERHEAD
-        if not self._crew.has_room(cost):
-            self.flush()
+        # What is held back in the batch never fills the budget alone (see BUDGET), so this wait ends.
         self._crew.claim(cost)
         self._batch.append(Item(member, reader.read(member.size)))
         self._batch_bytes += cost

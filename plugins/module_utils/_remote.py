@@ -14,7 +14,7 @@ from ._backup import SourceError
 from ._store import Store, error_code, explain
 from ._upload import MIB, TRIES, is_awkward, pause
 
-RANGE = 4 * MIB
+RANGE = 2 * MIB
 AHEAD = 4
 _CHANGED = frozenset({"412", "PreconditionFailed"})
 _GONE = frozenset({"404", "NoSuchKey"})

@@ -22,14 +22,13 @@ from ._inflate import Limits
 from ._journal import Journal, Log, read_logs, recall, settled
 from ._manifest import Change, Manifest, ManifestFile, Synced
 from ._members import Rules, parse_root
-from ._pipeline import Board, Pipeline, Side
+from ._pipeline import BUDGET, Board, Pipeline, Side
 from ._progress import Progress
 from ._source import Source, SourceOptions, open_source
 from ._store import Listed, Store, StoreError
 from ._tally import Tally, sample
-from ._upload import MIB, Uploader
+from ._upload import Uploader
 
-BUDGET = 48 * MIB
 LOST_SHOWN = 10
 
 
