@@ -54,6 +54,7 @@ READY_SECONDS = 45.0
 BUSY_SECONDS = 60.0
 LEAVE_SECONDS = 20.0
 KEYS_ASKED = 20
+NAMES_MAX = 5000
 CHUNK = 1 << 20
 
 
@@ -176,6 +177,14 @@ class Config(NamedTuple):
     @property
     def record(self) -> Path:
         return STATE_DIR / self.name / "cutover.json"
+
+    @property
+    def late(self) -> Path:
+        return STATE_DIR / self.name / "late"
+
+    @property
+    def late_marks(self) -> Path:
+        return STATE_DIR / self.name / "late.json"
 
     def state(self) -> State:
         return look(read_mounts(), self.path, self.beneath)
@@ -568,11 +577,43 @@ def take_record(config: Config) -> dict[str, Any]:
     return {"files": len(files)}
 
 
-def late_files(config: Config) -> dict[str, Any]:
-    """Local files that appeared or changed after the record was taken."""
+def _came_late(config: Config) -> dict[str, os.stat_result]:
     recorded = read_record(config)["files"]
-    found = [name for name, status in local_files(config.local_path()) if recorded.get(name) != _mark(status)]
-    return {"late": len(found), "sample": found[:5]}
+    return {
+        name: status
+        for name, status in local_files(config.local_path())
+        if recorded.get(name) != _mark(status) and stat.S_IFMT(status.st_mode) in (stat.S_IFREG, stat.S_IFLNK)
+    }
+
+
+def late_files(config: Config) -> dict[str, Any]:
+    """Which local files appeared or changed after the record was taken; some thousand names at most."""
+    late = _came_late(config)
+    return {"late": len(late), "names": sorted(late)[:NAMES_MAX]}
+
+
+def copy_late_files(config: Config) -> dict[str, Any]:
+    """Copy them where they can be read in peace, with their metadata. Says where, and how many there are."""
+    shutil.rmtree(config.late, ignore_errors=True)
+    os.makedirs(config.late, mode=0o700)
+    late = _came_late(config)
+    for name, status in late.items():
+        target = config.late / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(os.path.join(config.local_path(), name), target, follow_symlinks=False)
+        os.chown(target, status.st_uid, status.st_gid, follow_symlinks=False)
+    marks = {name: _mark(status) for name, status in late.items()}
+    config.late_marks.write_text(json.dumps(marks), encoding="ascii")
+    return {"late": len(late), "copied_to": str(config.late)}
+
+
+def account_late_files(config: Config) -> None:
+    """The copied late files are in the bucket: add them, as they were when they were copied, to the record."""
+    record = read_record(config)
+    record["files"].update(json.loads(config.late_marks.read_text(encoding="ascii")))
+    _write_record(config, record)
+    shutil.rmtree(config.late)
+    config.late_marks.unlink()
 
 
 def complete_record(config: Config) -> dict[str, Any]:
@@ -841,6 +882,8 @@ VERBS: dict[str, Callable[[Config], Any]] = {
     "writable": lambda config: set_read_only(config, False),
     "record": take_record,
     "late": late_files,
+    "late-copy": copy_late_files,
+    "late-done": account_late_files,
     "complete": complete_record,
     "pending": lambda config: {"pending": pending(config)},
     "retire": retire,

@@ -21,9 +21,7 @@ BENEATH = "/run/adt-assets/beneath/var-www-html-images"
 ROOT_LINE = b"160 132 0:55 / / rw,relatime shared:53 - overlay overlay rw,lowerdir=/x\n"
 BENEATH_LINE = b"355 164 0:55 /var/www/html/images " + BENEATH.encode() + b" rw,relatime - overlay overlay rw\n"
 FLOOR_LINE = b"807 160 0:55 /var/www/html/images /var/www/html/images ro,nosuid,nodev shared:660 - overlay overlay rw\n"
-FUSE_LINE = (
-    b"1034 807 0:184 / /var/www/html/images rw,nosuid,nodev shared:681 - fuse.anytool store:bucket rw\n"
-)
+FUSE_LINE = b"1034 807 0:184 / /var/www/html/images rw,nosuid,nodev shared:681 - fuse.anytool store:bucket rw\n"
 
 
 def look(*lines: bytes) -> _mount.State:
@@ -309,7 +307,25 @@ def test_files_that_come_after_the_record_are_found(config: _mount.Config):
     assert _mount.late_files(config)["late"] == 0
     Path(config.path, "new").write_text("2")
     Path(config.path, "old").write_text("3")
-    assert sorted(_mount.late_files(config)["sample"]) == ["new", "old"]
+    assert _mount.late_files(config) == {"late": 2, "names": ["new", "old"]}
+
+
+def test_i1_late_files_are_accounted_for_as_they_were_copied(config: _mount.Config):
+    _mount.take_record(config)
+    for name in ("a", "deep/b"):
+        Path(config.path, name).parent.mkdir(exist_ok=True)
+        Path(config.path, name).write_text(name)
+    os.utime(Path(config.path, "a"), (1, 1))
+    Path(config.path, "link").symlink_to("a")
+    copied = _mount.copy_late_files(config)
+    assert copied["late"] == 3
+    assert Path(copied["copied_to"], "deep/b").read_text() == "deep/b"
+    assert Path(copied["copied_to"], "a").stat().st_mtime == 1
+    assert os.readlink(Path(copied["copied_to"], "link")) == "a"
+    Path(config.path, "a").write_text("written again, after the copy")
+    _mount.account_late_files(config)
+    assert list(_mount._came_late(config)) == ["a"]
+    assert not Path(copied["copied_to"]).exists()
 
 
 def test_retention_begins_once_and_knows_what_the_bucket_lacked(config: _mount.Config):
