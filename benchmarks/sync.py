@@ -17,6 +17,7 @@ import io
 import json
 import os
 import random
+import re
 import secrets
 import shlex
 import shutil
@@ -24,6 +25,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -44,6 +46,35 @@ class Run(NamedTuple):
     wall: float
     cpu: float
     rss: float
+
+
+class Peak:
+    """A process's peak RSS in MiB. Not ru_maxrss: that begins with the size of the process that forked."""
+
+    def __init__(self, pid: int) -> None:
+        self._status = Path(f"/proc/{pid}/status")
+        self._peak = 0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.02):
+            found = re.search(r"VmHWM:\s+(\d+) kB", self._read())
+            # The first moment may still be that of the parent.
+            self._peak = int(found.group(1)) if found else self._peak
+
+    def _read(self) -> str:
+        try:
+            return self._status.read_text()
+        except OSError:
+            return ""
+
+    def end(self) -> float:
+        """The peak, after the process has ended."""
+        self._ended.set()
+        self._thread.join()
+        return self._peak / 1024
 
 
 class Bench:
@@ -95,12 +126,13 @@ class Bench:
                 child = subprocess.Popen(
                     command, env={**os.environ, **self.env, **env}, stdout=log, stderr=subprocess.STDOUT
                 )
+                peak = Peak(child.pid)
                 _pid, status, usage = os.wait4(child.pid, 0)
             child.returncode = os.waitstatus_to_exitcode(status)
             if child.returncode:
                 sys.exit(f"{shlex.join(command)} failed:\n{(self.work / 'log').read_text()[-2000:]}")
             cpu += usage.ru_utime + usage.ru_stime
-            rss = max(rss, usage.ru_maxrss / 1024)
+            rss = max(rss, peak.end())
         return Run(time.monotonic() - started, cpu, rss)
 
 

@@ -35,13 +35,15 @@ def split_parts(joined: str) -> list[str]:
     return [joined[at : at + 32] for at in range(0, len(joined), 32)]
 
 
-def pieces(reader: Reader, size: int, start: int = 0) -> Iterator[bytes]:
-    """The parts of a member whose first ``start`` bytes have been read."""
+def pieces(reader: Reader, size: int, start: int = 0, claim: Callable[[int], None] | None = None) -> Iterator[bytes]:
+    """The parts of a member whose first ``start`` bytes have been read; ``claim`` is asked before each is read."""
     step = part_size(size)
     while start < size:
-        body = reader.read(min(step, size - start))
-        start += len(body)
-        yield body
+        count = min(step, size - start)
+        if claim is not None:
+            claim(count)
+        yield reader.read(count)
+        start += count
 
 
 class PartSender:

@@ -25,7 +25,7 @@ from ._upload import MIB, SMALL_MAX, Raced, Uploader, md5, part_size
 BATCH_COUNT = 256
 BATCH_BYTES = 4 * MIB
 # Bytes that are held at most: a batch, the largest small member, and enough on their way to fill the connections.
-BUDGET = 32 * MIB
+BUDGET = 24 * MIB
 # What a member costs in memory besides its bytes.
 OVERHEAD = 1024
 
@@ -339,9 +339,9 @@ class Pipeline:
         except Raced as raced:
             self._lost_race(member, self._read_rest(member, reader, found), raced)
             return
-        for body in pieces(reader, member.size, start):
-            self._crew.claim(len(body))
+        for body in pieces(reader, member.size, start, self._crew.claim):
             sender.send(body, md5(body))
+            del body  # one part less in memory while the next is read
         sender.close(lambda etags: self._finish_large(member, verdict, sender, etags))
 
     def _read_rest(self, member: Member, reader: Reader, found: Difference | None) -> Content:

@@ -69,18 +69,17 @@ class Stream:
         if at + count <= len(piece):
             self._at = at + count
             return piece[at : at + count]
-        parts = [piece[at:]]
-        count -= len(parts[0])
+        whole = bytearray(piece[at:])
         while True:
             self._piece, self._at = next(self._pieces, b""), 0
             if not self._piece:
                 raise SourceError("is cut: its tar data has no end; fetch or make the backup again")
-            if count <= len(self._piece):
-                parts.append(self._piece[:count])
-                self._at = count
-                return b"".join(parts)
-            parts.append(self._piece)
-            count -= len(self._piece)
+            missing = count - len(whole)
+            if missing <= len(self._piece):
+                whole += self._piece[:missing]
+                self._at = missing
+                return bytes(whole)
+            whole += self._piece
 
     def skip(self, count: int) -> None:
         """Pass over ``count`` bytes without holding them."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import io
 import random
 import re
 import threading
@@ -241,7 +242,7 @@ class Uploader:
                     Key=key,
                     UploadId=upload,
                     PartNumber=number,
-                    Body=body,
+                    Body=io.BytesIO(body),  # botocore copies plain bytes once more
                     ContentMD5=base64.b64encode(bytes.fromhex(digest)).decode(),
                 )
                 etag = answer["ETag"].strip('"')
