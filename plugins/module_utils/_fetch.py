@@ -22,7 +22,6 @@ from ._large import content_of
 from ._manifest import ManifestFile
 from ._members import LINK_SUFFIX, link_problem
 from ._store import Listed, Store, StoreError
-from ._sync import owned_bucket
 from ._tally import KEYS_SHOWN, sample
 from ._tree import Attributes, Tree, is_leftover, path_problem
 from ._upload import MIB, SMALL_MAX, Raced, md5, part_size
@@ -114,7 +113,7 @@ def run(errand: Errand, store: Store) -> dict[str, Any]:
     """Do it. Raises SourceError and StoreError; every file is then as it was, or as the bucket has it."""
     started = time.monotonic()
     catalog = Catalog(store, errand.catalog)
-    owned_bucket(catalog, errand.bucket, errand.site, errand.directory, False)
+    catalog.require_owner(errand.bucket, errand.site, errand.directory)
     there = {listed.key: listed for listed in store.list(errand.bucket)}
     entries = ManifestFile(catalog, errand.bucket).read().entries
     wanted = wishes(there, errand.symlinks)

@@ -94,15 +94,18 @@ def intents_prefix(bucket: str) -> str:
     return f"intents/{bucket}/"
 
 
-def read_logs(catalog: Catalog, bucket: str) -> list[Log]:
-    """What runs that never wrote their manifest (or are at work now) have intended, oldest first."""
+def read_logs(catalog: Catalog, bucket: str, since: str = "") -> list[Log]:
+    """What runs that never wrote their manifest (or are at work now) have intended, oldest first.
+
+    Runs that began before ``since`` are left out: they wrote into an earlier bucket of that name.
+    """
     found = []
     done: set[tuple[str, int]] = set()
     for listed in catalog.list(intents_prefix(bucket)):
-        answer = catalog.get(listed.key)
+        run, number = listed.key.rsplit("/", 1)
+        answer = catalog.get(listed.key) if run.rpartition("/")[2] >= since[:19] else None
         if answer is None:
             continue
-        run, number = listed.key.rsplit("/", 1)
         try:
             record = json.loads(answer[0])
             writes = tuple(Write(*row) for row in record["writes"])

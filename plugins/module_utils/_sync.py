@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ._backup import Backup, SourceError, format_time
-from ._catalog import Catalog
+from ._catalog import Catalog, Owner
 from ._crew import Crew
 from ._decide import KEEP, OVERWRITE, SAVE, Entry, Facts, decide, is_ours, may_prune
 from ._feed import check_first, feed
@@ -69,12 +69,20 @@ def run(job: Job, store: Store, warn: Callable[[str], None]) -> dict[str, Any]:
     started = time.monotonic()
     scene = _look(job, store, warn)
     result = _by_manifest(scene) or _by_reading(scene, warn)
+    gone = result["summary"]["kept_deleted"]["count"]
+    if gone and not scene.board.there:
+        # Users may have deleted every file; but more likely somebody emptied the bucket or made it anew.
+        warn(
+            f"bucket {job.bucket} is empty, and {gone} object(s) that were copied into it stay deleted: if they should "
+            "be there, run asset_sync with on_conflict: overwrite"
+        )
     return {**result, "seconds": round(time.monotonic() - started, 3)}
 
 
 def _look(job: Job, store: Store, warn: Callable[[str], None]) -> Scene:
     catalog = Catalog(store, job.catalog)
-    exists = owned_bucket(catalog, job.bucket, job.site, job.directory, job.check)
+    owner = owned_bucket(catalog, job.bucket, job.site, job.directory, job.check)
+    exists = owner is not None
     if not exists:
         warn(f"bucket {job.bucket} doesn't exist yet: this is what would be copied into a new one")
     root = parse_root(job.archive_path)
@@ -84,7 +92,7 @@ def _look(job: Job, store: Store, warn: Callable[[str], None]) -> Scene:
     there = {listed.key: listed for listed in store.list(job.bucket)} if exists else {}
     file = ManifestFile(catalog, job.bucket)
     manifest = file.read()
-    logs = read_logs(catalog, job.bucket) if exists else []
+    logs = read_logs(catalog, job.bucket, owner.created) if owner is not None else []
     recalled = recall(logs, manifest.entries, {key: listed.etag for key, listed in there.items()})
     entries = {**manifest.entries, **recalled} if recalled else manifest.entries
     stamp = source.backup.time
@@ -95,11 +103,10 @@ def _look(job: Job, store: Store, warn: Callable[[str], None]) -> Scene:
     return Scene(job, store, catalog, source, file, logs, board, recalled)
 
 
-def owned_bucket(catalog: Catalog, bucket: str, site: str, directory: str, check: bool) -> bool:
-    """Make sure that a bucket is this directory's; False when it doesn't exist, which only check mode accepts."""
+def owned_bucket(catalog: Catalog, bucket: str, site: str, directory: str, check: bool) -> Owner | None:
+    """Make sure that a bucket is this directory's; None when it doesn't exist, which only check mode accepts."""
     try:
-        catalog.require_owner(bucket, site, directory)
-        return True
+        return catalog.require_owner(bucket, site, directory)
     except StoreError as error:
         if not check or error.kind != "missing":
             raise
@@ -107,7 +114,7 @@ def owned_bucket(catalog: Catalog, bucket: str, site: str, directory: str, check
         next(iter(catalog.store.list(bucket)), None)
     except StoreError as error:
         if error.kind == "missing":
-            return False
+            return None
         raise
     raise StoreError(f"bucket {bucket} exists, but catalog {catalog.bucket} doesn't say whose it is", "conflict")
 

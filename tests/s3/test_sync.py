@@ -23,9 +23,10 @@ from assets import SITE, contents, counts, pack
 from conftest import module_path
 
 from ansible_collections.adt.assets.plugins.module_utils import _progress
+from ansible_collections.adt.assets.plugins.module_utils._backup import Backup
 from ansible_collections.adt.assets.plugins.module_utils._catalog import Catalog
 from ansible_collections.adt.assets.plugins.module_utils._headers import Headers
-from ansible_collections.adt.assets.plugins.module_utils._journal import read_logs
+from ansible_collections.adt.assets.plugins.module_utils._journal import Journal, Write, read_logs
 from ansible_collections.adt.assets.plugins.module_utils._store import Store, StoreError
 from ansible_collections.adt.assets.plugins.module_utils._upload import Raced, Uploader, md5
 
@@ -220,6 +221,27 @@ def test_late_files_of_a_webserver(assets, site):
 
 def test_save_is_for_directories(assets, site):
     assert "late files of a directory" in assets.failing_sync(pack(site), on_conflict="save")
+
+
+def test_h1_an_emptied_bucket_is_noticed(assets, site):
+    backup = pack(site)
+    assets.sync(backup)
+    assets.empty()
+    result = assets.sync(backup)
+    assert counts(result) == {"kept_deleted": 18}
+    assert "on_conflict: overwrite" in result["warnings"][0]
+    assets.sync(backup, on_conflict="overwrite")
+    assert assets.objects() == contents(site / "images")
+
+
+def test_intents_for_an_earlier_bucket_of_that_name_are_forgotten(assets, site):
+    catalog = Catalog(assets.store, assets.catalog)
+    journal = Journal(catalog, assets.bucket, Backup("x", "2026-01-01"))
+    journal.done(journal.intend([Write("nothing", 0, md5(b""))]))
+    journal.flush()
+    time.sleep(1.1)
+    catalog.write_owner(assets.bucket, SITE, "images", force=True)
+    assert counts(assets.sync(pack(site))) == {"uploaded": 18}
 
 
 # T13
