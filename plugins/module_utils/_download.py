@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from ._decide import Entry, is_ours
 from ._large import content_of
 from ._store import Listed, Store, error_code, explain
-from ._upload import SMALL_MAX, TRIES, Raced, is_awkward, md5, part_size, pause
+from ._upload import SMALL_MAX, TRIES, Raced, is_awkward, is_final, md5, part_size, pause
 
 _CHANGED = frozenset({"412", "PreconditionFailed", "404", "NoSuchKey"})
 
@@ -45,7 +45,7 @@ class Downloader:
                 if error_code(caught) in _CHANGED or isinstance(caught, FileNotFoundError):
                     raise Raced(None)
                 error = caught
-                if error_code(caught) in ("403", "AccessDenied"):
+                if is_final(caught):
                     break
             pause(attempt)
         raise explain(error, f"can't read {self.bucket}/{listed.key}", self._store.endpoint_url) from error

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 from typing import NamedTuple
@@ -17,7 +18,7 @@ from ._headers import headers
 from ._journal import Journal, Write
 from ._large import Content, Difference, PartSender, compare_parts, content_of, pieces, split_parts
 from ._members import KEY_MAX, Member
-from ._store import Listed
+from ._store import Listed, StoreError
 from ._tally import Tally
 from ._tar import Reader
 from ._upload import MIB, SMALL_MAX, Raced, Uploader, md5, part_size
@@ -124,9 +125,10 @@ class Pipeline:
 
     def give_up(self) -> None:
         """After a failure: leave no half uploads, and tell the journal what is done."""
+        with contextlib.suppress(StoreError):  # what led here is the error to tell
+            self._journal.flush()
         for key, (uploader, upload) in list(self._open_uploads.items()):
             uploader.abort(key, upload)
-        self._journal.flush()
 
     # decide
 

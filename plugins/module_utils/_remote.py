@@ -12,7 +12,7 @@ from typing import Any
 
 from ._backup import SourceError
 from ._store import Store, error_code, explain
-from ._upload import MIB, TRIES, is_awkward, pause
+from ._upload import MIB, TRIES, is_awkward, is_final, pause
 
 RANGE = 2 * MIB
 AHEAD = 4
@@ -53,6 +53,8 @@ class RemoteFile:
                 error = caught
                 if error_code(caught) in _CHANGED | _GONE:
                     raise SourceError("was replaced or removed while it was read: run again")
+                if is_final(caught):
+                    break
             pause(attempt)
         what = f"can't read the backup s3://{self._bucket}/{self._key}"
         raise explain(error, what, self._store.endpoint_url) from error

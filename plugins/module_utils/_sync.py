@@ -174,9 +174,10 @@ def _by_reading(scene: Scene, warn: Callable[[str], None]) -> dict[str, Any]:
         after = _confirm(scene, pipeline)
         changed = _conclude(scene, pipeline, journal, uploader)
         state = "done"
-    except BaseException:
+    except BaseException as error:
         crew.end()
-        pipeline.give_up()
+        if not isinstance(error, StoreError) or error.kind == "conflict":  # else the store would have to be waited for
+            pipeline.give_up()
         raise
     finally:
         crew.end()

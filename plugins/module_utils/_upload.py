@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ._headers import Headers
-from ._store import Store, error_code, explain
+from ._store import RETRYABLE_CODES, Store, error_code, explain
 
 MIB = 1024 * 1024
 SMALL_MAX = 16 * MIB
@@ -54,6 +54,12 @@ _FINAL = frozenset(
         "QuotaExceeded",
     }
 )
+
+
+def is_final(error: BaseException) -> bool:
+    """Whether another try is useless: what is refused stays so, and what is overloaded was asked often enough below."""
+    code = error_code(error)
+    return code in _FINAL or code in RETRYABLE_CODES or (code.isdigit() and int(code) >= 500)
 
 
 class Raced(Exception):
@@ -149,7 +155,7 @@ class Uploader:
             except Exception as error:
                 if self._landed(key, digest, replaces, error):
                     return digest
-                if error_code(error) in _FINAL or attempt + 1 == TRIES:
+                if is_final(error) or attempt + 1 == TRIES:
                     raise explain(error, what, self._store.endpoint_url) from error
             else:
                 if etag == digest or self._holds(key, digest, len(body)):
@@ -250,7 +256,7 @@ class Uploader:
                     return etag
             except Exception as caught:
                 error = caught
-                if error_code(caught) in _FINAL:
+                if is_final(caught):
                     break
             self.count_retry(len(body))
             pause(attempt)
@@ -278,7 +284,8 @@ class Uploader:
             except Exception as error:
                 if self._landed(key, expected, replaces, error):
                     return expected
-                if error_code(error) in _FINAL | {"NoSuchUpload"} or isinstance(error, OSError) or attempt + 1 == TRIES:
+                useless = is_final(error) or error_code(error) == "NoSuchUpload" or isinstance(error, OSError)
+                if useless or attempt + 1 == TRIES:
                     raise explain(error, f"can't write {self.bucket}/{key}", self._store.endpoint_url) from error
             self.count_retry(0)
             pause(attempt)
@@ -305,7 +312,7 @@ class Uploader:
                 if error_code(caught) in _CONFLICTS | _GONE:
                     raise Raced(self.etag(key))
                 error = caught
-                if error_code(caught) in _FINAL:
+                if is_final(caught):
                     break
             pause(attempt)
         raise explain(error, f"can't read {self.bucket}/{key}", self._store.endpoint_url) from error

@@ -1,0 +1,148 @@
+# Copyright (c) adt.assets contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""asset_sync on a bad day: a store that fails, loses answers, damages bodies, or honours no conditions (T3, T4)."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import subprocess
+import time
+
+import boto3
+import pytest
+from botocore.config import Config
+
+pytest.register_assert_rewrite("assets")
+from assets import SITE, Assets, contents, counts, pack
+from faulty import FaultyStore
+
+from ansible_collections.adt.assets.plugins.module_utils import _catalog
+from ansible_collections.adt.assets.plugins.module_utils._catalog import Catalog
+from ansible_collections.adt.assets.plugins.module_utils._store import Store
+
+pytest_plugins = ["assets"]
+
+
+def store_at(url, s3_options):
+    """The engine's store behind another address."""
+    client = boto3.client(
+        "s3",
+        endpoint_url=url,
+        aws_access_key_id=s3_options["access_key"],
+        aws_secret_access_key=s3_options["secret_key"],
+        region_name=s3_options["region"],
+        config=Config(
+            s3={"addressing_style": "path"},
+            retries={"mode": "standard", "total_max_attempts": 8},
+            request_checksum_calculation="when_required",
+        ),
+    )
+    return Store(client)
+
+
+@pytest.fixture
+def through(assets, s3_options):
+    """Puts a faulty store between the engine and the bed's."""
+    proxies = []
+
+    def put_between(faults, only=""):
+        proxies.append(FaultyStore(s3_options["endpoint_url"], faults, only))
+        assets.store = store_at(proxies[-1].url, s3_options)
+        return proxies[-1]
+
+    yield put_between
+    for proxy in proxies:
+        proxy.shutdown()
+        proxy.server_close()
+
+
+@pytest.fixture
+def archive_of(client, new_name):
+    """Puts a site's backup into a bucket; returns its src."""
+
+    def put(site):
+        bucket = new_name("backups")
+        client.create_bucket(Bucket=bucket)
+        client.upload_file(str(pack(site)), bucket, "b.tar.gz")
+        return f"s3://{bucket}/b.tar.gz"
+
+    return put
+
+
+FAULTS = {
+    "T3 10 % refused": {("refuse", "PUT"): 0.1, ("refuse", "GET"): 0.1, ("refuse", "POST"): 0.1},
+    "T3 50 % refused": {("refuse", "PUT"): 0.5},
+    "T4 done, answer lost": {("lose", "PUT"): 0.3, ("lose", "POST"): 0.3},
+    "T4 done, connection cut": {("reset", "PUT"): 0.2},
+    "T4 answers cut": {("cut", "GET"): 0.2},
+    "T4 bodies damaged": {("corrupt", "PUT"): 0.1},
+}
+
+
+@pytest.mark.parametrize("faults", FAULTS.values(), ids=FAULTS)
+def test_a_store_that_fails_now_and_then_is_no_failure(assets, site, archive_of, through, faults):
+    """The archive lies in the store too, and there is a large member, so that every kind of request is hit."""
+    for number in range(20):
+        (site / "images" / f"{number}").write_bytes(os.urandom(500))
+    (site / "images" / "film.mp4").write_bytes(random.Random(1).randbytes(17 * 2**20))
+    archive = archive_of(site)
+    # Only the archive's answers are cut: a catalog that answers half ends the run, which is safe, too.
+    proxy = through(faults, only="b.tar.gz" if ("cut", "GET") in faults else "")
+    result = assets.sync(archive)
+    wanted = contents(site / "images")
+    assert assets.objects() == wanted
+    assert counts(result) == {"uploaded": len(wanted)}
+    assert sum(proxy.injected.values()) > 0
+    assert assets.intents() == []
+
+
+def test_t3_a_store_that_refuses_all_writes_is_a_clear_failure(assets, site, through):
+    through({("refuse", "PUT"): 1.0}, only=f"/{assets.bucket}/")
+    started = time.monotonic()
+    message = assets.failing_sync(pack(site))
+    assert "failing" in message and "run again" in message and assets.bucket in message
+    assert time.monotonic() - started < 200
+    assert assets.objects() == {} and not assets.has_manifest()
+
+
+@pytest.fixture
+def plain_store(tmp_path, run_module, bed, monkeypatch):
+    """`rclone serve s3`: a store that accepts conditions and honours none."""
+    monkeypatch.setattr(_catalog, "read_tags", lambda store, bucket: None)  # it answers those with something else
+    for name in ("bucket", "catalog"):
+        (tmp_path / "served" / name).mkdir(parents=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    keys = {"access_key": "anaccesskey", "secret_key": "asecretkey", "region": "us-east-1"}
+    command = [
+        "rclone", "serve", "s3", "--addr", f"127.0.0.1:{port}", "--auth-key", "anaccesskey,asecretkey",
+        "--vfs-cache-mode", "off", str(tmp_path / "served"),
+    ]  # fmt: skip
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    store = store_at(f"http://127.0.0.1:{port}", keys)
+    for _attempt in range(50):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.1)
+    found = Assets(run_module, store.client, "bucket", "catalog", bed)
+    Catalog(store, "catalog").write_owner("bucket", SITE, "images")
+    yield found
+    server.terminate()
+    server.wait()
+
+
+def test_a_store_without_conditional_writes_is_told_and_works(plain_store, site):
+    (site / "images/empty/too/keep").write_bytes(b"this server has no directory markers")
+    backup = pack(site)
+    result = plain_store.sync(backup)
+    assert result["conditional_writes"] is False
+    assert "doesn't honour conditional writes" in result["warnings"][0]
+    assert plain_store.objects() == contents(site / "images")
+    plain_store.edit("2026/p1.jpg", b"edited")
+    assert counts(plain_store.sync(site))["kept"] == 1
+    assert not plain_store.sync(site)["changed"]
