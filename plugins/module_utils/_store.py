@@ -161,7 +161,7 @@ def error_code(error: BaseException) -> str:
 
 def _plain(error: BaseException) -> str:
     """An error's own text; obstore appends a dump of its internals, which nobody should have to read."""
-    return str(error).split("\n\nDebug source:")[0].strip()
+    return str(error).split("\n\nDebug source:", maxsplit=1)[0].strip()
 
 
 def explain(error: BaseException, what: str, endpoint_url: str) -> StoreError:

@@ -85,7 +85,8 @@ def careless(tmp_path):
         text=True,
     )
     try:
-        address = next(found for line in server.stderr if (found := re.search(r"http://[\d.:]+", line)))
+        address = next((found for line in server.stderr if (found := re.search(r"http://[\d.:]+", line))), None)
+        assert address, "rclone serve s3 did not start"
         yield Catalog(open_store({**options, "endpoint_url": address.group()}), "catalog")
     finally:
         server.terminate()
