@@ -558,6 +558,10 @@ def readers(assets, bed, tmp_path):
             "aws", "--endpoint-url", bed["S3_ENDPOINT"], "s3", "sync", "--only-show-errors",
             f"s3://{assets.bucket}", str(tmp_path / "aws"),
         ],
+        "s5cmd": [
+            "s5cmd", "--endpoint-url", bed["S3_ENDPOINT"], "cp", "--exclude", "new*",
+            f"s3://{assets.bucket}/*", f"{tmp_path / 's5cmd'}/",
+        ],
     }  # fmt: skip
 
 
