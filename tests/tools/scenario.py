@@ -83,11 +83,12 @@ def recap(output: str) -> dict[str, dict[str, int]]:
 
 @contextmanager
 def writes_seen() -> Iterator[list[str]]:
-    """Collects the PUT, POST and DELETE requests that reach the store inside the block."""
+    """Collects the PUT, POST and DELETE requests for the site's buckets that reach the store inside the block."""
     before = len(BED.requests())
     seen: list[str] = []
     yield seen
-    seen += [line for line in BED.requests()[before:] if line.split()[1] in ("PUT", "POST", "DELETE")]
+    lines = [line for line in BED.requests()[before:] if f"/{SLUG}-" in line]
+    seen += [line for line in lines if line.split()[1] in ("PUT", "POST", "DELETE")]
 
 
 def runs() -> list[dict[str, Any]]:

@@ -72,7 +72,7 @@ def test_a_service_with_a_private_tmp_sees_the_bucket(host) -> None:
 def test_h23_credentials_are_in_root_only_files_and_nowhere_else(host) -> None:
     secret = BED.env["AWS_SECRET_ACCESS_KEY"]
     holders = 0
-    listed = host.check_output("find /etc/adt-assets /etc/systemd/system -type f -printf '%%m %%U %%p\\n'").splitlines()
+    listed = host.check_output("find /etc/adt-assets /etc/systemd/system -type f -printf '%m %U %p\\n'").splitlines()
     for line in listed:
         mode, owner, path = line.split(maxsplit=2)
         if any(form in BED.on(bed_name(host), f"cat '{path}'") for form in (secret, json.dumps(secret)[1:-1])):

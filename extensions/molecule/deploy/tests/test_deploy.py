@@ -70,7 +70,7 @@ def test_what_lies_beside_the_directories_stays_local(webserver: str) -> None:
 
 @EACH_WEBSERVER
 def test_the_private_directory_is_not_in_the_webroot(webserver: str) -> None:
-    assert BED.fetch(webserver, "private/doc-1.pdf") is None
+    assert BED.fetch(webserver, "private/doc-1.pdf") == b"php answers"  # what nginx says where there is no file
     assert BED.on(webserver, f"ls {PRIVATE.path} | wc -l").strip() == str(len(PRIVATE.files))
 
 
