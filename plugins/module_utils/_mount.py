@@ -316,11 +316,10 @@ def ask_bucket(config: Config, seconds: float = 5.0) -> list[str]:
     headers = sign("GET", url, store.get("region") or "us-east-1", keys, now)
     where = f"bucket {config.bucket} at {store['endpoint_url']}"
     try:
-        with urllib.request.urlopen(  # noqa: S310 - the endpoint is the administrator's setting
-            urllib.request.Request(url, headers=headers),  # noqa: S310
-            timeout=seconds,
-            context=_tls(store) if url.startswith("https:") else None,
-        ) as response:
+        tls = [urllib.request.HTTPSHandler(context=_tls(store))] if url.startswith("https:") else []
+        opener = urllib.request.build_opener(*tls)
+        request = urllib.request.Request(url, headers=headers)  # noqa: S310 - the endpoint is the administrator's setting
+        with opener.open(request, timeout=seconds) as response:
             listing = ET.fromstring(response.read())  # noqa: S314 - the store is trusted with the data, too
     except urllib.error.HTTPError as error:
         raise MountError(f"{where}: {_REFUSED.get(error.code, f'S3 answers {error.code}')}")
@@ -855,7 +854,7 @@ def describe(config: Config, properties: dict[str, str], seconds: float = ANSWER
 
 
 def report(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    sys.stderr.write(text + "\n")
 
 
 def space(path: Path) -> dict[str, Any]:
@@ -902,9 +901,9 @@ def main(arguments: list[str]) -> int:
         report(str(error))
         return 1
     if result is not None:
-        print(json.dumps(result))
+        sys.stdout.write(json.dumps(result) + "\n")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    raise SystemExit(main(sys.argv[1:]))
