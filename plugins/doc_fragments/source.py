@@ -28,18 +28,6 @@ options:
     description: The asset directory's bucket.
     type: str
     required: true
-  site:
-    description: The site that owns the bucket.
-    type: str
-    required: true
-  directory:
-    description: The asset directory that the bucket is for, by its name in the plan.
-    type: str
-    required: true
-  catalog:
-    description: The site's catalog bucket, which says whose the bucket is and what was copied into it.
-    type: str
-    required: true
   symlinks:
     description:
       - How symbolic links that stay inside the asset directory are stored.

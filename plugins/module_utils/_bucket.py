@@ -28,6 +28,9 @@ from ._catalog import (
     read_tags,
     utc_now,
 )
+from ._journal import intents_prefix
+from ._manifest import manifest_key
+from ._progress import status_key
 from ._store import DEFAULT_REGION, Store, StoreError, error_code
 
 with suppress(ImportError):  # reported by AnsibleAWSModule, which needs boto3 itself
@@ -183,8 +186,13 @@ def _read_block(store: Store, name: str) -> Optional[bool]:
 
 def _memory(store: Store, request: Request) -> tuple[str, ...]:
     catalog = Catalog(store, request.catalog)
-    keys = (f"manifests/{request.name}.jsonl.gz", f"intents/{request.name}.json", f"status/{request.name}.json")
-    return tuple(key for key in keys if catalog.get(key) is not None)
+    places = (manifest_key(request.name), status_key(request.name), intents_prefix(request.name))
+    try:
+        return tuple(listed.key for place in places for listed in catalog.list(place))
+    except StoreError as error:
+        if error.kind == "missing":  # there is no catalog
+            return ()
+        raise
 
 
 # Planning

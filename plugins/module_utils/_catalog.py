@@ -16,10 +16,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from ._store import Listed, Store, StoreError, error_code
+from ._store import ATTEMPTS, Listed, Store, StoreError, error_code, pause
 
 with suppress(ImportError):  # reported by AnsibleAWSModule, which needs boto3 itself
-    from botocore.exceptions import ClientError
+    from botocore.exceptions import ClientError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError
+
+    BODY_ERRORS = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
 
 FORMAT = 1
 CATALOG_DIRECTORY = "@catalog"
@@ -102,14 +104,19 @@ class Catalog:
     def get(self, key: str) -> tuple[bytes, str] | None:
         """An object's bytes and its ETag, as put() takes it; None when the object or the catalog is missing."""
         with self.store.errors(f"can't read {key} of catalog {self.bucket}"):
-            try:
-                answer = self.store.client.get_object(Bucket=self.bucket, Key=key)
-                body = answer["Body"].read()
-            except ClientError as error:
-                if error_code(error) in MISSING_CODES:
-                    return None
-                raise
-            return body, answer["ETag"]
+            for attempt in range(ATTEMPTS):
+                try:
+                    answer = self.store.client.get_object(Bucket=self.bucket, Key=key)
+                    return answer["Body"].read(), answer["ETag"]
+                except ClientError as error:
+                    if error_code(error) in MISSING_CODES:
+                        return None
+                    raise
+                except BODY_ERRORS:  # botocore retries requests, but not the reading of answers
+                    if attempt + 1 == ATTEMPTS:
+                        raise
+                    pause(attempt)
+        raise AssertionError("unreachable")
 
     def put(self, key: str, body: bytes, if_match: str | None = None, if_none_match: bool = False) -> str:
         """Write an object and return its ETag.
@@ -279,14 +286,14 @@ def read_tags(store: Store, bucket: str) -> dict[str, str] | None:
     """A bucket's tags; None where the store has none to tell (not offered, or not allowed)."""
     with store.errors(f"can't read the tags of bucket {bucket}"):
         try:
-            tags = store.client.get_bucket_tagging(Bucket=bucket)["TagSet"]
+            tags = store.client.get_bucket_tagging(Bucket=bucket).get("TagSet")
         except ClientError as error:
             if error_code(error) == "NoSuchTagSet":
                 return {}
             if error_code(error) in NO_TAGS_CODES:
                 return None
             raise
-    return {tag["Key"]: tag["Value"] for tag in tags}
+    return None if tags is None else {tag["Key"]: tag["Value"] for tag in tags}
 
 
 def _content_type(key: str) -> str:

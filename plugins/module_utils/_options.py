@@ -1,7 +1,7 @@
 # Copyright (c) adt.assets contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Options of the modules that read a backup, and the Job that they make."""
+"""Options that modules share, the work that they ask for, and how a module ends."""
 
 from __future__ import annotations
 
@@ -15,24 +15,33 @@ from ._backup import SourceError, parse_time
 from ._compare import Question
 from ._fetch import Errand
 from ._inflate import Limits
+from ._store import StoreError
 from ._sync import Job
 
 WORKERS_MAX = 256
-BUCKET: dict[str, Any] = {
-    "bucket": {"type": "str", "required": True},
-    "site": {"type": "str", "required": True},
-    "directory": {"type": "str", "required": True},
-    "catalog": {"type": "str", "required": True},
-}
-# The doc fragment source.py says what these mean.
+# The doc fragments owner.py and source.py say what these mean.
+OWNER: dict[str, Any] = {name: {"type": "str", "required": True} for name in ("site", "directory", "catalog")}
+BUCKET: dict[str, Any] = {"bucket": {"type": "str", "required": True}, **OWNER}
+SYMLINKS: dict[str, Any] = {"type": "str", "choices": ["rclonelink", "object", "refuse"], "default": "rclonelink"}
 TARGET: dict[str, Any] = {
     **BUCKET,
     "src": {"type": "str", "required": True},
     "archive_path": {"type": "str", "default": ""},
-    "symlinks": {"type": "str", "choices": ["rclonelink", "object", "refuse"], "default": "rclonelink"},
+    "symlinks": SYMLINKS,
     "max_unpacked": {"type": "int", "default": 1 << 40},
     "max_ratio": {"type": "int", "default": 200},
 }
+
+
+def answer(module: Any, work: Callable[[], dict[str, Any]]) -> None:
+    """End a module with the result of its work, or with the error and its kind."""
+    try:
+        result = work()
+    except SourceError as error:
+        module.fail_json(msg=str(error), kind="source")
+    except StoreError as error:
+        module.fail_json(msg=str(error), kind=error.kind)
+    module.exit_json(**result)
 
 
 def check_workers(workers: int) -> None:

@@ -282,6 +282,11 @@ def store_from_module(module: Any) -> Store:
     return store
 
 
+def pause(attempt: int) -> None:
+    """Wait before another try: exponentially longer, with full jitter, at most 20 seconds."""
+    time.sleep(random.uniform(0, min(20, 2**attempt)))  # noqa: S311
+
+
 class Store:
     """One S3 endpoint with its credentials.
 
@@ -385,7 +390,7 @@ class Store:
             except (BotoCoreError, ClientError, HTTPClientError, ET.ParseError, ValueError) as error:
                 if attempt + 1 == ATTEMPTS or not _may_repeat(error):
                     raise self._listing_error(bucket, error) from error
-                time.sleep(random.uniform(0, min(20, 2**attempt)))  # noqa: S311
+                pause(attempt)
         raise AssertionError("unreachable")
 
     def _listing_error(self, bucket: str, error: Exception) -> StoreError:

@@ -67,7 +67,7 @@ class Scene(NamedTuple):
 def run(job: Job, store: Store, warn: Callable[[str], None]) -> dict[str, Any]:
     """Do it. Raises SourceError and StoreError; then the manifest claims nothing, and another run converges."""
     started = time.monotonic()
-    scene = _look(job, store, warn)
+    scene = _look(job, store)
     result = _by_manifest(scene) or _by_reading(scene, warn)
     gone = result["summary"]["kept_deleted"]["count"]
     if gone and not scene.board.there:
@@ -79,12 +79,10 @@ def run(job: Job, store: Store, warn: Callable[[str], None]) -> dict[str, Any]:
     return {**result, "seconds": round(time.monotonic() - started, 3)}
 
 
-def _look(job: Job, store: Store, warn: Callable[[str], None]) -> Scene:
+def _look(job: Job, store: Store) -> Scene:
     catalog = Catalog(store, job.catalog)
     owner = owned_bucket(catalog, job.bucket, job.site, job.directory, job.check)
     exists = owner is not None
-    if not exists:
-        warn(f"bucket {job.bucket} doesn't exist yet: this is what would be copied into a new one")
     root = parse_root(job.archive_path)
     source = open_source(SourceOptions(job.src, root, job.backup_time, job.limits), store)
     if job.on_conflict == SAVE and (source.stable or job.prune):

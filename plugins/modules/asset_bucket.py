@@ -13,26 +13,12 @@ version_added: 0.1.0
 description:
   - Makes the bucket of one asset directory of a site, and records in the site's catalog whose bucket it is.
   - Tags the bucket itself with its site and directory, where the store has tags, so that other sites see it.
+  - The catalog itself is made when it is missing.
   - A bucket of another site or of another directory is refused, before anything is written.
   - A bucket that isn't empty is never deleted unless O(delete_contents) and O(confirm) both say so.
 options:
   name:
     description: Name of the bucket, usually from RV(adt.assets.template_info#module:plan).
-    type: str
-    required: true
-  site:
-    description: The site that owns the bucket, such as V(www.example.com).
-    type: str
-    required: true
-  directory:
-    description:
-      - The asset directory that the bucket is for, by its name in the plan, such as V(images).
-      - V(@catalog) for the catalog bucket itself.
-    type: str
-    required: true
-  catalog:
-    description:
-      - The site's catalog bucket, which holds the ownership records. It is made when it is missing.
     type: str
     required: true
   state:
@@ -69,6 +55,7 @@ options:
     description: The bucket's name once more, to confirm O(delete_contents).
     type: str
 extends_documentation_fragment:
+  - adt.assets.owner
   - adt.assets.store
   - amazon.aws.common.modules
   - amazon.aws.region.modules
@@ -150,20 +137,21 @@ kind:
   type: str
 """
 
+from typing import Any
+
 from ansible.module_utils.common.warnings import warn
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ..module_utils._bucket import Request, run
-from ..module_utils._store import StoreError, argument_spec, store_from_module
+from ..module_utils._options import OWNER, answer
+from ..module_utils._store import argument_spec, store_from_module
 
 
 def main() -> None:
     """Run the module."""
     spec = {
         "name": {"type": "str", "required": True},
-        "site": {"type": "str", "required": True},
-        "directory": {"type": "str", "required": True},
-        "catalog": {"type": "str", "required": True},
+        **OWNER,
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         "versioning": {"type": "bool"},
         "public_access_block": {"type": "bool"},
@@ -174,13 +162,14 @@ def main() -> None:
     }
     module = AnsibleAWSModule(argument_spec={**argument_spec(), **spec}, supports_check_mode=True)
     request = Request(**{option: module.params[option] for option in spec})
-    try:
+
+    def work() -> dict[str, Any]:
         outcome = run(store_from_module(module), request, module.check_mode)
-    except StoreError as error:
-        module.fail_json(msg=str(error), kind=error.kind)
-    for text in outcome.warnings:
-        warn(text)  # module.warn of amazon.aws passes warnings in a way that ansible-core deprecates
-    module.exit_json(**outcome.result(request))
+        for text in outcome.warnings:
+            warn(text)  # module.warn of amazon.aws passes warnings in a way that ansible-core deprecates
+        return outcome.result(request)
+
+    answer(module, work)
 
 
 if __name__ == "__main__":

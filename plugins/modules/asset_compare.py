@@ -35,6 +35,7 @@ options:
     type: int
     default: 16
 extends_documentation_fragment:
+  - adt.assets.owner
   - adt.assets.source
   - adt.assets.store
   - amazon.aws.common.modules
@@ -117,10 +118,9 @@ kind:
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
-from ..module_utils._backup import SourceError
 from ..module_utils._compare import run
-from ..module_utils._options import TARGET, question_from
-from ..module_utils._store import StoreError, argument_spec, store_from_module
+from ..module_utils._options import TARGET, answer, question_from
+from ..module_utils._store import argument_spec, store_from_module
 
 
 def main() -> None:
@@ -131,13 +131,7 @@ def main() -> None:
         "workers": {"type": "int", "default": 16},
     }
     module = AnsibleAWSModule(argument_spec={**argument_spec(), **TARGET, **spec}, supports_check_mode=True)
-    try:
-        result = run(question_from(module), store_from_module(module))
-    except SourceError as error:
-        module.fail_json(msg=str(error), kind="source")
-    except StoreError as error:
-        module.fail_json(msg=str(error), kind=error.kind)
-    module.exit_json(**result)
+    answer(module, lambda: run(question_from(module), store_from_module(module)))
 
 
 if __name__ == "__main__":

@@ -16,25 +16,13 @@ description:
   - Files that the bucket doesn't have are moved to O(aside), never deleted.
   - Looks for free space before it writes anything. Symbolic links in O(dest) are never followed.
 options:
-  dest:
-    description: The directory, which is made when it is missing.
-    type: path
-    required: true
   bucket:
     description: The asset directory's bucket.
     type: str
     required: true
-  site:
-    description: The site that owns the bucket.
-    type: str
-    required: true
-  directory:
-    description: The asset directory that the bucket is for, by its name in the plan.
-    type: str
-    required: true
-  catalog:
-    description: The site's catalog bucket.
-    type: str
+  dest:
+    description: The directory, which is made when it is missing.
+    type: path
     required: true
   aside:
     description:
@@ -59,6 +47,7 @@ options:
     type: int
     default: 16
 extends_documentation_fragment:
+  - adt.assets.owner
   - adt.assets.store
   - amazon.aws.common.modules
   - amazon.aws.region.modules
@@ -113,10 +102,9 @@ kind:
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
-from ..module_utils._backup import SourceError
 from ..module_utils._fetch import run
-from ..module_utils._options import BUCKET, errand_from
-from ..module_utils._store import StoreError, argument_spec, store_from_module
+from ..module_utils._options import BUCKET, SYMLINKS, answer, errand_from
+from ..module_utils._store import argument_spec, store_from_module
 
 
 def main() -> None:
@@ -126,17 +114,11 @@ def main() -> None:
         "aside": {"type": "path"},
         "owner": {"type": "str", "default": "root"},
         "group": {"type": "str", "default": "root"},
-        "symlinks": {"type": "str", "choices": ["rclonelink", "object", "refuse"], "default": "rclonelink"},
+        "symlinks": SYMLINKS,
         "workers": {"type": "int", "default": 16},
     }
     module = AnsibleAWSModule(argument_spec={**argument_spec(), **BUCKET, **spec}, supports_check_mode=True)
-    try:
-        result = run(errand_from(module), store_from_module(module))
-    except SourceError as error:
-        module.fail_json(msg=str(error), kind="source")
-    except StoreError as error:
-        module.fail_json(msg=str(error), kind=error.kind)
-    module.exit_json(**result)
+    answer(module, lambda: run(errand_from(module), store_from_module(module)))
 
 
 if __name__ == "__main__":

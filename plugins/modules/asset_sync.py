@@ -51,6 +51,7 @@ options:
     type: int
     default: 32
 extends_documentation_fragment:
+  - adt.assets.owner
   - adt.assets.source
   - adt.assets.store
   - amazon.aws.common.modules
@@ -58,7 +59,8 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    details: Reads all that a real run would read, and returns the same summary and diff. Nothing is written.
+    details: Reads all that a real run would read, and returns the same summary and diff. Nothing is written. A bucket that doesn't exist yet
+      counts as an empty one.
   diff_mode:
     support: full
     details: Lists at most 100 keys of each kind.
@@ -141,11 +143,11 @@ kind:
   type: str
 """
 
+from ansible.module_utils.common.warnings import warn
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
-from ..module_utils._backup import SourceError
-from ..module_utils._options import TARGET, job_from
-from ..module_utils._store import StoreError, argument_spec, store_from_module
+from ..module_utils._options import TARGET, answer, job_from
+from ..module_utils._store import argument_spec, store_from_module
 from ..module_utils._sync import run
 
 
@@ -159,13 +161,7 @@ def main() -> None:
         "workers": {"type": "int", "default": 32},
     }
     module = AnsibleAWSModule(argument_spec={**argument_spec(), **TARGET, **spec}, supports_check_mode=True)
-    try:
-        result = run(job_from(module), store_from_module(module), module.warn)
-    except SourceError as error:
-        module.fail_json(msg=str(error), kind="source")
-    except StoreError as error:
-        module.fail_json(msg=str(error), kind=error.kind)
-    module.exit_json(**result)
+    answer(module, lambda: run(job_from(module), store_from_module(module), warn))
 
 
 if __name__ == "__main__":

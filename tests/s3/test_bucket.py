@@ -142,13 +142,15 @@ def test_t9_two_directories_that_want_one_bucket_at_once_have_one_winner(bucket)
 
 def test_a_lost_bucket_is_made_anew_and_its_manifest_set_aside(bucket, client, catalog):
     bucket()
-    client.put_object(Bucket=catalog, Key=f"manifests/{bucket.name}.jsonl.gz", Body=b"old")
+    remembered = {f"manifests/{bucket.name}.jsonl.gz", f"intents/{bucket.name}/run/000001.json"}
+    for key in remembered:
+        client.put_object(Bucket=catalog, Key=key, Body=b"old")
     client.delete_bucket(Bucket=bucket.name)
     made = bucket()
     assert made["changed"] and any("set aside" in text for text in made["warnings"])
     left = {entry["Key"] for entry in client.list_objects_v2(Bucket=catalog)["Contents"] if bucket.name in entry["Key"]}
-    assert f"manifests/{bucket.name}.jsonl.gz" not in left
-    assert any(key.startswith("lost/") for key in left)
+    assert not remembered & left
+    assert len([key for key in left if key.startswith("lost/")]) == len(remembered)
 
 
 def test_tags_and_versioning_are_set_shown_and_left(bucket, client):

@@ -19,7 +19,6 @@ pytest.register_assert_rewrite("assets")
 from assets import SITE, Assets, contents, counts, pack
 from faulty import FaultyStore
 
-from ansible_collections.adt.assets.plugins.module_utils import _catalog
 from ansible_collections.adt.assets.plugins.module_utils._catalog import Catalog
 from ansible_collections.adt.assets.plugins.module_utils._store import Store
 
@@ -109,9 +108,8 @@ def test_t3_a_store_that_refuses_all_writes_is_a_clear_failure(assets, site, thr
 
 
 @pytest.fixture
-def plain_store(tmp_path, run_module, bed, monkeypatch):
+def plain_store(tmp_path, run_module, bed):
     """`rclone serve s3`: a store that accepts conditions and honours none."""
-    monkeypatch.setattr(_catalog, "read_tags", lambda store, bucket: None)  # it answers those with something else
     for name in ("bucket", "catalog"):
         (tmp_path / "served" / name).mkdir(parents=True)
     with socket.socket() as probe:
@@ -146,3 +144,11 @@ def test_a_store_without_conditional_writes_is_told_and_works(plain_store, site)
     plain_store.edit("2026/p1.jpg", b"edited")
     assert counts(plain_store.sync(site))["kept"] == 1
     assert not plain_store.sync(site)["changed"]
+
+
+def test_t4_an_answer_of_the_catalog_that_breaks_off_is_asked_for_again(assets, through, client):
+    client.put_object(Bucket=assets.catalog, Key="manifests/x", Body=b"whole" * 1000)
+    proxy = through({("cut", "GET"): 0.6}, only="manifests/x")
+    for _time in range(4):
+        assert Catalog(assets.store, assets.catalog).get("manifests/x")[0] == b"whole" * 1000
+    assert proxy.injected["cut"]

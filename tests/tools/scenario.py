@@ -104,8 +104,15 @@ def changed(run: dict[str, Any]) -> dict[str, list[str]]:
     return {host: names for host, names in by_host.items() if names}
 
 
-def prediction_errors(check: dict[str, Any], run: dict[str, Any]) -> list[str]:
-    """Where check mode was wrong: a host, or a task that ran as often in both runs, with another number of changes."""
+def prediction_errors() -> list[str]:
+    """Where check mode was wrong: a host, or a task that ran as often in both runs, with another number of changes.
+
+    An AssertionError when these weren't check mode, a run that changed something, and one that changed nothing.
+    """
+    check, run, again = runs()
+    assert [check["check"], run["check"], again["check"]] == [True, False, False]
+    assert changed(run), "the first run changed nothing: there was nothing to predict"
+    assert changed(again) == {}
     errors = [
         f"{host}: predicted as changed or not, and then otherwise" for host in set(changed(check)) ^ set(changed(run))
     ]

@@ -18,12 +18,10 @@ from scenario import (
     VIDEOS,
     WEBSERVERS,
     Directory,
-    changed,
     deploy,
     md5,
     prediction_errors,
     recap,
-    runs,
     writes_seen,
 )
 
@@ -112,11 +110,7 @@ def test_the_settings_and_the_playbook_of_the_readme_are_valid(tmp_path: Path) -
 
 
 def test_check_mode_predicted_what_the_first_run_changed() -> None:
-    check, run, again = runs()
-    assert [check["check"], run["check"], again["check"]] == [True, False, False]
-    assert changed(run), "the first run changed nothing: there was nothing to predict"
-    assert prediction_errors(check, run) == []
-    assert changed(again) == {}
+    assert prediction_errors() == []
 
 
 def test_multipart_objects_are_whole() -> None:
