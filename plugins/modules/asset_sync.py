@@ -59,8 +59,9 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    details: Reads all that a real run would read, and returns the same summary and diff. Nothing is written. A bucket that doesn't exist yet
-      counts as an empty one.
+    details:
+      - Reads all that a real run would read, and returns the same summary and diff. Nothing is written.
+      - A bucket that doesn't exist yet counts as an empty one.
   diff_mode:
     support: full
     details: Lists at most 100 keys of each kind.

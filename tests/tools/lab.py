@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
+import signal
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -19,6 +22,9 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+
+TESTS = Path(__file__).resolve().parent.parent
+CALLBACKS = TESTS / "plugins" / "callback"
 
 
 class Bed:
@@ -43,6 +49,17 @@ class Bed:
         """What a shell command prints on a host, run as root. Raises CalledProcessError when it fails and ``check``."""
         remote = ["ssh", "-F", str(self.ssh_config), host, "sudo bash -c " + shlex.quote(command)]
         return subprocess.run(remote, check=check, stdout=subprocess.PIPE, text=True).stdout
+
+    def restart(self, host: str) -> None:
+        """Reboot a host: it goes down in order, and comes back with nothing but its disk."""
+        bed = str(TESTS / "bed" / "bed")
+        self.on(host, "systemctl poweroff --no-block")
+        for _attempt in range(240):
+            shown = subprocess.run([bed, "status", "--name", self.name], stdout=subprocess.PIPE, text=True, check=False)
+            if re.search(rf"^{host} .* exited$", shown.stdout, re.MULTILINE):
+                break
+            time.sleep(0.25)
+        subprocess.run([bed, "up", "--name", self.name], check=True)
 
     def address(self, host: str) -> str:
         """The IP address that the bed's ssh_config has for a host."""
@@ -84,18 +101,32 @@ class Bed:
         return self.on("store1", "cat /var/log/nginx/s3.log").splitlines()
 
     def playbook(
-        self, name: str, variables: dict[str, Any], *options: str, check: bool = True
+        self, name: str, variables: dict[str, Any], *options: str, check: bool = True, kill_before: str = ""
     ) -> subprocess.CompletedProcess[str]:
         """Run a playbook (``adt.assets.deploy`` or a path) against the bed's inventory as a user does.
 
-        The variables go through a private file, so that nothing secret stands in a command line.
+        The variables go through a private file, so that nothing secret stands in a command line. ``kill_before``: the
+        task before which the run is killed; an AssertionError when it never came there.
         """
         passed = self.folder / "variables.json"
         with os.fdopen(os.open(passed, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
             json.dump(variables, out)
         command = ["ansible-playbook", name, "-i", str(self.inventory), "-e", f"@{passed}", *options]
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-        if check and done.returncode:
+        env = {**os.environ, "ADT_KILL_BEFORE": kill_before}
+        if kill_before:
+            env |= {"ANSIBLE_CALLBACKS_ENABLED": "kill", "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS)}
+        done = subprocess.run(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            env=env,
+            start_new_session=bool(kill_before),
+        )
+        if kill_before:
+            assert done.returncode == -signal.SIGKILL, f"{kill_before!r} never came:\n{done.stdout}"
+        elif check and done.returncode:
             raise AssertionError(f"{shlex.join(command)} failed:\n{done.stdout}")
         return done
 

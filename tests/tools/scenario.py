@@ -56,14 +56,15 @@ DIRECTORIES = (IMAGES, VIDEOS, PRIVATE)
 VARIABLES = {"assets_template": str(TEMPLATE), "assets_tool": TOOL, "assets_backup": BACKUP}
 
 
-def deploy(*options: str, check: bool = True, **variables: Any):
+def deploy(*options: str, check: bool = True, kill_before: str = "", **variables: Any):
     """Run the ``deploy`` playbook of the scenario's site, with variables of its own on top."""
-    return BED.playbook("adt.assets.deploy", {**VARIABLES, **variables}, *options, check=check)
+    given = {**VARIABLES, **variables}
+    return BED.playbook("adt.assets.deploy", given, *options, check=check, kill_before=kill_before)
 
 
-def unmount(*options: str):
+def unmount(*options: str, kill_before: str = ""):
     """Run the ``unmount`` playbook of the scenario's site."""
-    return BED.playbook("adt.assets.unmount", VARIABLES, *options)
+    return BED.playbook("adt.assets.unmount", VARIABLES, *options, kill_before=kill_before)
 
 
 def md5(body: bytes) -> str:

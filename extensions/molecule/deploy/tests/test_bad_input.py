@@ -14,7 +14,7 @@ import tarfile
 from collections.abc import Iterator
 
 import pytest
-from scenario import BED, CATALOG, CORPUS, IMAGES, SITE, TEMPLATE, TOOL, deploy, writes_seen
+from scenario import BED, CATALOG, CORPUS, IMAGES, SITE, TEMPLATE, TOOL, WEBSERVERS, deploy, writes_seen
 
 OTHER = f"www.other-{TOOL}.example.com"
 OTHER_BUCKETS = [f"{OTHER.replace('.', '-')}-assets-{name}" for name in ("images", "catalog")]
@@ -109,3 +109,17 @@ def test_h11_a_mistyped_bucket_is_never_made_by_a_mount() -> None:
     finally:
         BED.s3.put_object(Bucket=CATALOG, Key=owner, Body=record)
     assert BED.fetch("web1", "images/.htaccess") == (IMAGES.source / ".htaccess").read_bytes()
+
+
+def test_t15_a_directory_behind_a_symbolic_link_is_refused_on_the_webserver() -> None:
+    for host in WEBSERVERS:
+        BED.on(host, "ln -sfn /var/www/html /var/www/linked")
+    try:
+        done = deploy("--limit", "webservers", check=False, assets_webroot="/var/www/linked")
+    finally:
+        for host in WEBSERVERS:
+            BED.on(host, "rm /var/www/linked")
+    assert done.returncode != 0
+    assert "/var/www/linked/images goes through a symbolic link (to /var/www/html/images)" in " ".join(
+        done.stdout.split()
+    )

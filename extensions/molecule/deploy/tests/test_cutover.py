@@ -15,6 +15,23 @@ from scenario import BED, CATALOG, DIRECTORIES, IMAGES, WEBSERVERS, deploy, reca
 
 RATE = 50.0
 LATE = "late.txt"
+# The tasks of the way back and of the cutover that are steps: before each, a run is killed.
+STEPS_BACK = (
+    "Refuse writes through the mount",
+    "Copy what came last",
+    "Compare the copy with the bucket",
+    "Stop the timer, the mount and then the floor",
+    "Remove its units, settings, credentials and cache",
+)
+STEPS_THERE = (
+    "Copy late files into the bucket",
+    "Compare the local files with the bucket",
+    "Make local files read-only beneath",
+    "Take what came in the meantime",
+    "Mount the bucket and wait until it answers",
+    "Begin the retention time",
+    "Delete local files when their time is up",
+)
 
 
 @contextmanager
@@ -49,8 +66,10 @@ def mounted_again_at_the_end() -> Iterator[None]:
     deploy()
 
 
-def test_h10_i2_nobody_misses_an_asset_on_the_way_back() -> None:
+def test_t2_h10_i2_nobody_misses_an_asset_on_a_way_back_that_is_killed_at_every_step() -> None:
     with readers():
+        for step in STEPS_BACK:
+            unmount(kill_before=step)
         unmount()
     assert [in_front(host) for host in WEBSERVERS] == ["", ""]
     for directory in DIRECTORIES:
@@ -72,9 +91,11 @@ def test_check_mode_touches_nothing() -> None:
     assert all(recap(done.stdout)[host]["changed"] for host in WEBSERVERS), done.stdout
 
 
-def test_h10_i2_nobody_misses_an_asset_during_the_cutover() -> None:
+def test_t2_h10_i2_nobody_misses_an_asset_during_a_cutover_that_is_killed_at_every_step() -> None:
     BED.on("web1", f"sudo -u www-data sh -c 'echo late > {IMAGES.path}/{LATE}'")
     with readers():
+        for step in STEPS_THERE:
+            deploy("--limit", "webservers", kill_before=step)
         deploy()
     assert all(in_front(host).startswith("fuse") for host in WEBSERVERS)
     assert BED.fetch("web2", f"images/{LATE}") == b"late\n"
@@ -108,8 +129,11 @@ def test_h10_a_mount_that_does_not_answer_leaves_the_local_files_serving() -> No
 
 def test_a_full_disk_on_the_webserver_is_told_before_anything_changes() -> None:
     unmount()
-    free = int(BED.on("web1", "df --output=avail -B1 /var/cache | tail -1"))
-    done = deploy(check=False, asset_mount_cache_min_free=f"{free // 2**30 + 5}G")
+    BED.on("web1", "mkdir -p /var/cache/adt-assets && mount -t tmpfs -o size=64M full /var/cache/adt-assets")
+    try:
+        done = deploy("--limit", "webservers", check=False)
+    finally:
+        BED.on("web1", "umount /var/cache/adt-assets && rmdir /var/cache/adt-assets")
     assert done.returncode != 0
-    assert "free" in done.stdout and "asset_mount_cache_min_free" in done.stdout
+    assert "64.00 MB" in done.stdout and "asset_mount_cache_min_free" in done.stdout
     assert in_front("web1") == ""
