@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ._catalog import Catalog
@@ -15,7 +16,7 @@ from ._download import Downloader, known_digest
 from ._feed import check_first, feed
 from ._inflate import Limits
 from ._large import content_of, pieces
-from ._manifest import ManifestFile
+from ._manifest import ManifestFile, Synced
 from ._members import Member, Rules, parse_root
 from ._pipeline import saved_conflicts
 from ._source import SourceOptions, open_source
@@ -42,6 +43,7 @@ class Question(NamedTuple):
     limits: Limits
     read: bool
     accept_history: bool
+    accept_kept: bool
 
 
 class Has(NamedTuple):
@@ -52,7 +54,9 @@ class Has(NamedTuple):
 
 
 class Findings(NamedTuple):
-    """Keys by what was found. ``history``: not in the bucket as the source has them, but accounted for."""
+    """Keys by what was found. ``history``: not in the bucket as the source has them, but accounted for by what was
+    there once, or by what won against them.
+    """
 
     same: list[str]
     missing: list[str]
@@ -101,11 +105,20 @@ def run(question: Question, store: Store) -> dict[str, Any]:
         held = _bucket_digests(digests.found, there, manifest.entries, reader)
     finally:
         crew.end()
-    saved = set(saved_conflicts(catalog, question.bucket)) if question.accept_history else set()
     directories = {f"{path}/" for path in survey.directories}
     findings = compare(digests.found, held, set(there), directories)
     if question.accept_history:
-        findings = excuse(findings, digests.found, manifest.entries, saved, question.bucket)
+        saved = set(saved_conflicts(catalog, question.bucket))
+        digest = {key: has.digest for key, has in digests.found.items()}
+        findings = excuse(
+            findings,
+            lambda key: (
+                was_there(manifest.entries.get(key), digest[key]) or (f"{question.bucket}/{key}", digest[key]) in saved
+            ),
+        )
+    synced = Synced.of(source.backup, question.archive_path, question.symlinks)
+    if question.accept_kept and (not source.stable or manifest.synced == synced):
+        findings = excuse(findings, lambda key: was_kept(manifest.entries.get(key)))
     return {**_result(findings, digests.found, there, question), "seconds": round(time.monotonic() - started, 3)}
 
 
@@ -156,31 +169,27 @@ def compare(source: dict[str, Has], held: dict[str, Has], there: set[str], direc
     return Findings(same, missing, different, extra, [])
 
 
-def excuse(
-    findings: Findings,
-    source: dict[str, Has],
-    entries: dict[str, Entry],
-    saved: set[tuple[str, str]],
-    bucket: str,
-) -> Findings:
-    """Pure. Account for keys whose bytes were in the bucket once (a user has changed or deleted them since), or were
-    saved in the catalog.
-    """
-
-    def accounted(key: str) -> bool:
-        known, digest = entries.get(key), source[key].digest
-        once = known is not None and known.etag != "" and known.digest == digest
-        return once or (f"{bucket}/{key}", digest) in saved
-
+def excuse(findings: Findings, accounted: Callable[[str], bool]) -> Findings:
+    """Pure. Take missing and different keys that are accounted for as history."""
     return findings._replace(
         missing=[key for key in findings.missing if not accounted(key)],
         different=[key for key in findings.different if not accounted(key)],
-        history=[key for key in findings.missing + findings.different if accounted(key)],
+        history=findings.history + [key for key in findings.missing + findings.different if accounted(key)],
     )
 
 
+def was_there(known: Entry | None, digest: str) -> bool:
+    """Whether these bytes were in the bucket once, by the manifest; a user has changed or deleted them since."""
+    return known is not None and known.etag != "" and known.digest == digest
+
+
+def was_kept(known: Entry | None) -> bool:
+    """Whether the sync that saw a whole backup last left this key as the bucket has it, against the backup's bytes."""
+    return known is not None and (known.seen == 2 or (known.seen == 1 and known.etag == ""))
+
+
 def _result(findings: Findings, source: dict[str, Has], there: dict[str, Listed], question: Question) -> dict[str, Any]:
-    extra_matters = findings.extra and not question.accept_history
+    extra_matters = findings.extra and not (question.accept_history or question.accept_kept)
     return {
         "changed": False,
         "identical": not (findings.missing or findings.different or extra_matters),

@@ -13,8 +13,10 @@ import json
 import zlib
 from typing import Any, Callable, NamedTuple
 
+from ._backup import Backup
 from ._catalog import Catalog
 from ._decide import Entry
+from ._members import parse_root
 from ._store import StoreError
 
 FORMAT = 1
@@ -26,6 +28,11 @@ class Synced(NamedTuple):
 
     identity: str
     options: str
+
+    @classmethod
+    def of(cls, backup: Backup, archive_path: str, symlinks: str) -> Synced:
+        """The same for every way to write ``archive_path``."""
+        return cls(backup.identity, f"{b'/'.join(parse_root(archive_path)).decode()}|{symlinks}")
 
 
 class Manifest(NamedTuple):

@@ -55,7 +55,8 @@ def question_from(module: Any) -> Question:
     params = module.params
     check_workers(params["workers"])
     return Question(
-        **{name: params[name] for name in (*BUCKET, "src", "archive_path", "symlinks", "workers", "accept_history")},
+        **{name: params[name] for name in (*BUCKET, "src", "archive_path", "symlinks")},
+        **{name: params[name] for name in ("workers", "accept_history", "accept_kept")},
         limits=Limits(params["max_unpacked"], params["max_ratio"]),
         read=params["digest"] == "read",
     )

@@ -121,9 +121,7 @@ def owned_bucket(catalog: Catalog, bucket: str, site: str, directory: str, check
 
 
 def _synced(scene: Scene) -> Synced:
-    job = scene.job
-    path = b"/".join(parse_root(job.archive_path)).decode()
-    return Synced(scene.source.backup.identity, f"{path}|{job.symlinks}")
+    return Synced.of(scene.source.backup, scene.job.archive_path, scene.job.symlinks)
 
 
 def _by_manifest(scene: Scene) -> dict[str, Any] | None:

@@ -30,6 +30,14 @@ options:
       - This is the question whether a local directory can be let go.
     type: bool
     default: false
+  accept_kept:
+    description:
+      - >-
+        Also accept a file that M(adt.assets.asset_sync) left out of the bucket when it copied this same source as the
+        last one, because the bucket's object is newer. Objects that only the bucket has are then fine, too.
+      - This is the question whether a backup was copied.
+    type: bool
+    default: false
   workers:
     description: How many objects are read at once.
     type: int
@@ -79,7 +87,7 @@ RETURN = r"""
 identical:
   description:
     - Whether nothing is missing or different, and the bucket has nothing besides.
-    - With O(accept_history) whether every file of the source is accounted for.
+    - With O(accept_history) or O(accept_kept) whether every file of the source is accounted for.
   returned: success
   type: bool
 counts:
@@ -128,6 +136,7 @@ def main() -> None:
     spec = {
         "digest": {"type": "str", "choices": ["manifest", "read"], "default": "manifest"},
         "accept_history": {"type": "bool", "default": False},
+        "accept_kept": {"type": "bool", "default": False},
         "workers": {"type": "int", "default": 16},
     }
     module = AnsibleAWSModule(argument_spec={**argument_spec(), **TARGET, **spec}, supports_check_mode=True)

@@ -34,7 +34,11 @@ ENGINES: dict[str, Any] = {
         _sync.run,
         {"backup_time": None, "on_conflict": "keep", "host_label": None, "prune": False, "workers": 8},
     ),
-    "asset_compare": (question_from, _compare.run, {"digest": "manifest", "accept_history": False, "workers": 8}),
+    "asset_compare": (
+        question_from,
+        _compare.run,
+        {"digest": "manifest", "accept_history": False, "accept_kept": False, "workers": 8},
+    ),
     "asset_fetch": (errand_from, _fetch.run, {"aside": None, "owner": "root", "group": "root", "workers": 8}),
 }
 

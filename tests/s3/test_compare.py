@@ -10,7 +10,7 @@ import random
 import pytest
 
 pytest.register_assert_rewrite("assets")
-from assets import pack
+from assets import counts, pack
 
 pytest_plugins = ["assets"]
 
@@ -83,6 +83,22 @@ def test_i1_history_accounts_for_what_users_changed_but_for_nothing_else(assets,
     assets.sync(images, archive_path="", on_conflict="save", host_label="web1")
     result = compare(assets, site, accept_history=True)
     assert result["identical"] and result["counts"]["history"] == 3
+
+
+def test_h2_a_backup_that_lost_against_newer_objects_counts_as_copied(assets, site):
+    assets.sync(pack(site))
+    assets.edit("upload.jpg", b"a user's")
+    for name in ("2026/p1.jpg", "upload.jpg"):
+        (site / "images" / name).write_bytes(b"as it was long ago")
+    older = pack(site, "older.tar.gz")
+    assert counts(assets.sync(older, backup_time="2020-01-01T00:00:00Z"))["kept"] == 2
+    assert compare(assets, older)["different"] == ["2026/p1.jpg", "upload.jpg"]
+    assert compare(assets, older, accept_kept=True)["identical"]
+    assets.delete("2026/p2.jpg")
+    assert compare(assets, older, accept_kept=True)["missing"] == ["2026/p2.jpg"]
+    (site / "images/2026/p3.jpg").write_bytes(b"another backup")
+    other = compare(assets, pack(site, "other.tar.gz"), accept_kept=True)
+    assert other["different"] == ["2026/p1.jpg", "2026/p3.jpg", "upload.jpg"]
 
 
 def test_h1_a_missing_directory_is_an_error(assets, site):

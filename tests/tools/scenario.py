@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,9 +63,23 @@ def deploy(*options: str, check: bool = True, kill_before: str = "", **variables
     return BED.playbook("adt.assets.deploy", given, *options, check=check, kill_before=kill_before)
 
 
-def unmount(*options: str, kill_before: str = ""):
-    """Run the ``unmount`` playbook of the scenario's site."""
-    return BED.playbook("adt.assets.unmount", VARIABLES, *options, kill_before=kill_before)
+def unmount(*options: str, kill_before: str = "", **variables: Any):
+    """Run the ``unmount`` playbook of the scenario's site, likewise."""
+    return BED.playbook("adt.assets.unmount", {**VARIABLES, **variables}, *options, kill_before=kill_before)
+
+
+@contextmanager
+def other_template(name: str, **changes: str) -> Iterator[Path]:
+    """The scenario's template with other values for some of its settings, in a private file."""
+    text = TEMPLATE.read_text()
+    for key, value in changes.items():
+        text, found = re.subn(rf"^export {key}=.*$", f'export {key}="{value}"', text, flags=re.MULTILINE)
+        assert found, f"the template has no {key}"
+    path = TEMPLATE.with_name(f"{name}-{TOOL}.tmpl")
+    path.touch(mode=0o600)
+    path.write_text(text)
+    yield path
+    path.unlink()
 
 
 def md5(body: bytes) -> str:

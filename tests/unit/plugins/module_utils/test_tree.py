@@ -13,7 +13,14 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.adt.assets.plugins.module_utils._backup import SourceError
-from ansible_collections.adt.assets.plugins.module_utils._compare import Findings, Has, compare, excuse
+from ansible_collections.adt.assets.plugins.module_utils._compare import (
+    Findings,
+    Has,
+    compare,
+    excuse,
+    was_kept,
+    was_there,
+)
 from ansible_collections.adt.assets.plugins.module_utils._decide import Entry
 from ansible_collections.adt.assets.plugins.module_utils._fetch import wishes
 from ansible_collections.adt.assets.plugins.module_utils._headers import content_type, headers
@@ -155,9 +162,19 @@ def test_comparing():
         "different": Entry(1, "older", "older", "t"),
         "missing": Entry(1, "missing", "", "t"),
     }
-    excused = excuse(found, source, entries, {("b/saved", "saved")}, "b")
-    assert (excused.missing, excused.different) == (["missing"], ["different"])
-    assert excused.history == ["deleted", "edited", "saved"]
+    excused = excuse(found, lambda key: was_there(entries.get(key), source[key].digest))
+    assert (excused.missing, excused.different) == (["missing"], ["different", "saved"])
+    assert excused.history == ["deleted", "edited"]
+    assert excuse(excused, lambda key: key == "saved").history == ["deleted", "edited", "saved"]
+
+
+def test_h2_what_a_sync_kept_is_known_by_the_manifest():
+    ours = Entry(1, "x", "x", "t", seen=1)
+    assert not was_kept(None)
+    assert not was_kept(ours)
+    assert not was_kept(ours._replace(seen=0))
+    assert was_kept(ours._replace(seen=2))
+    assert was_kept(ours._replace(etag=""))
 
 
 def test_headers():
