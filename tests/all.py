@@ -105,8 +105,7 @@ def stages() -> list[Stage]:
         pytest("bed", "bed", "tests/bed"),
         pytest("s3", "s3", "tests/s3", bed=True),
         molecule("asset_store", "rclone"),
-        molecule("asset_mount", "rclone"),
-        molecule("deploy", "rclone"),
+        *(molecule(scenario, tool) for scenario in ("asset_mount", "deploy") for tool in ("rclone", "s3fs")),
     ]
 
 

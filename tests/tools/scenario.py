@@ -17,10 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import corpus
+import pytest
 from lab import Bed
 
 BED = Bed(os.environ["ADT_BED"])
-TOOL = os.environ.get("ADT_TOOL") or "rclone"
+DEFAULT_TOOL = "rclone"
+TOOL = os.environ.get("ADT_TOOL") or DEFAULT_TOOL
+ONCE = pytest.mark.skipif(TOOL != DEFAULT_TOOL, reason="the same for every tool: runs with the default one")
 SITE = f"www.{TOOL}.example.com"
 SLUG = SITE.replace(".", "-")
 CATALOG = f"{SLUG}-assets-catalog"
@@ -103,8 +106,18 @@ def writes_seen() -> Iterator[list[str]]:
     before = len(BED.requests())
     seen: list[str] = []
     yield seen
-    lines = [line for line in BED.requests()[before:] if f"/{SLUG}-" in line]
-    seen += [line for line in lines if line.split()[1] in ("PUT", "POST", "DELETE")]
+    seen += writes(BED.requests()[before:])
+
+
+def writes(requests: list[str]) -> list[str]:
+    """Those lines of the store's log that are PUT, POST and DELETE requests for the site's buckets."""
+    return [line for line in requests if f"/{SLUG}-" in line and line.split()[1] in ("PUT", "POST", "DELETE")]
+
+
+def writes_of_second_run() -> list[str]:
+    """The writes that reached the store during the second run (molecule's idempotence)."""
+    run = runs()[2]
+    return writes([line for line in BED.requests() if run["began"] < line.split()[0] <= run["ended"]])
 
 
 def runs() -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
 from ansible import context
@@ -17,10 +18,16 @@ name: changes
 type: notification
 short_description: Write the changed tasks of each run to a file
 description:
-  - Appends one JSON line a run to the file named by E(ADT_CHANGES), with the tasks of each host and what they changed.
+  - Appends one JSON line a run to the file named by E(ADT_CHANGES), with its begin and end in whole seconds (UTC), the
+    tasks of each host and what they changed.
 requirements:
   - E(ADT_CHANGES) is set.
 """
+
+
+def now() -> str:
+    """The time as the store's access log has it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
 
 
 class CallbackModule(CallbackBase):
@@ -35,6 +42,7 @@ class CallbackModule(CallbackBase):
         super().__init__()
         self.ran: dict[str, list[tuple[str, bool]]] = {}
         self.playbook = ""
+        self.began = now()
 
     def v2_playbook_on_start(self, playbook):
         self.playbook = os.path.basename(playbook._file_name)
@@ -47,6 +55,12 @@ class CallbackModule(CallbackBase):
         target = os.environ.get("ADT_CHANGES")
         if not target:
             return
-        record = {"playbook": self.playbook, "check": bool(context.CLIARGS.get("check")), "ran": self.ran}
+        record = {
+            "playbook": self.playbook,
+            "check": bool(context.CLIARGS.get("check")),
+            "began": self.began,
+            "ended": now(),
+            "ran": self.ran,
+        }
         with Path(target).open("a", encoding="utf-8") as out:
             out.write(json.dumps(record) + "\n")

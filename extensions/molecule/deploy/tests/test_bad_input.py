@@ -14,8 +14,9 @@ import tarfile
 from collections.abc import Iterator
 
 import pytest
-from scenario import BED, CORPUS, IMAGES, SITE, TOOL, WEBSERVERS, deploy, other_template, writes_seen
+from scenario import BED, CORPUS, IMAGES, ONCE, SITE, TOOL, WEBSERVERS, deploy, other_template, writes_seen
 
+pytestmark = ONCE
 OTHER = f"www.other-{TOOL}.example.com"
 OTHER_BUCKETS = [f"{OTHER.replace('.', '-')}-assets-{name}" for name in ("images", "catalog")]
 

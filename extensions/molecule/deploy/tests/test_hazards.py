@@ -16,6 +16,7 @@ from scenario import (
     DIRECTORIES,
     FOLDER,
     IMAGES,
+    ONCE,
     SITE,
     TEMPLATE,
     WEBSERVERS,
@@ -25,6 +26,7 @@ from scenario import (
     writes_seen,
 )
 
+pytestmark = ONCE
 READABLE = (
     "find /etc /run /tmp /var/lib /opt/adt-assets -xdev -name site-packages -prune -o "
     "-type f -perm /044 -size -1M -exec cat {} +"
