@@ -54,8 +54,16 @@ READY_SECONDS = 45.0
 BUSY_SECONDS = 60.0
 LEAVE_SECONDS = 20.0
 KEYS_ASKED = 20
+REACH_SECONDS = 30.0
 NAMES_MAX = 5000
 CHUNK = 1 << 20
+
+# The watch: how often it asks whether a mount's process answers, how often whether it looks things up (which may cost
+# S3 requests), how long an answer may take, and after how many failures in a row the process is killed.
+LOOK_SECONDS = 1.0
+LOOK_UP_EVERY = 10
+ALIVE_SECONDS = 2.5
+FAILURES = 3
 
 
 class MountError(Exception):
@@ -177,6 +185,14 @@ class Config(NamedTuple):
     @property
     def record(self) -> Path:
         return STATE_DIR / self.name / "cutover.json"
+
+    @property
+    def unit(self) -> str:
+        return f"adt-assets-{self.name}.service"
+
+    @property
+    def event(self) -> Path:
+        return STATE_DIR / self.name / "event.json"
 
     @property
     def late(self) -> Path:
@@ -338,6 +354,15 @@ def shown_as(keys: list[str], symlinks: str) -> list[str]:
 # ---------------------------------------------------------------- does the mount answer?
 
 
+def look_up_nothing(path: str) -> None:
+    """Look for a file that can't be there: no cache knows the answer. Raises OSError."""
+    try:
+        os.lstat(os.path.join(path, f".adt-assets-{uuid.uuid4().hex}"))
+    except FileNotFoundError:
+        return
+    raise OSError(f"{path} claims to hold a file with a random name")
+
+
 def read_through(path: str, names: list[str]) -> None:
     """Read one of these files below path, and look for one that can't be there. Raises OSError."""
     failure: OSError | None = None
@@ -351,11 +376,7 @@ def read_through(path: str, names: list[str]) -> None:
         os.listdir(path)  # an empty bucket has nothing else to ask for
         if failure is not None:
             raise failure
-    try:
-        os.lstat(os.path.join(path, f".adt-assets-{uuid.uuid4().hex}"))
-    except FileNotFoundError:
-        return
-    raise OSError(f"{path} claims to hold a file with a random name")
+    look_up_nothing(path)
 
 
 def _read_some(path: str) -> None:
@@ -400,6 +421,22 @@ def pending(config: Config) -> int | None:
         return sum(int(_dig(answer, where)) for where in config.remote_control["count"])
     except (OSError, ValueError, KeyError, http.client.HTTPException) as error:
         raise MountError(f"{config.path}: the mount doesn't say what is pending ({error})")
+
+
+def reach(config: Config) -> dict[str, Any]:
+    """Ask the bucket itself whether it is there. Raises MountError.
+
+    A mount that systemd starts again and again waits here for S3, the longer the more often it failed, but not at boot.
+    """
+    failed = int(unit_states([config.unit]).get(config.unit, {}).get("NRestarts") or 0)
+    deadline = time.monotonic() + min(REACH_SECONDS, 2.0**failed - 1)
+    while True:
+        try:
+            return {"keys": len(limited(lambda: ask_bucket(config), ANSWER_SECONDS))}
+        except MountError:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(2)
 
 
 def _dig(answer: Any, where: str) -> Any:
@@ -762,12 +799,106 @@ def retire(config: Config) -> dict[str, Any]:
     return {"deleted": deleted, "kept": len(kept)}
 
 
+# ---------------------------------------------------------------- the watch
+
+
+class Watched(NamedTuple):
+    """What the watch remembers of one directory between two looks."""
+
+    mount: int | None = None  # the FUSE mount in front, by its number in the mount table
+    failures: int = 0
+    looks: int = 0
+    blamed: bool = False  # S3 was found to be down, and that was said
+
+
+def watch_once(config: Config, before: Watched) -> Watched:
+    """Look at one directory; kill a mount that has failed to answer several times in a row. systemd starts it again.
+
+    A process that doesn't answer at all is at fault whatever S3 does; one that can't look things up, only when S3
+    answers others.
+    """
+    state = config.state()
+    now = before._replace(looks=before.looks + 1)
+    if state.fuse is None or not state.floor:
+        if before.mount is not None:
+            _tell_of_end(config)
+        return now._replace(mount=None, failures=0)
+    if before.mount != state.fuse.id:
+        if before.looks:
+            remember(config, "the bucket is in front" + ("" if before.mount is None else " of a new mount"))
+        now = now._replace(mount=state.fuse.id, failures=0)
+    error = _error_of(lambda: os.statvfs(config.path).f_namemax)
+    stuck = error is not None
+    if not stuck and (now.failures or now.looks % LOOK_UP_EVERY == 0):
+        error = _error_of(lambda: look_up_nothing(config.path))
+    if error is None:
+        if now.looks % LOOK_UP_EVERY == 0 and before.blamed:
+            remember(config, "S3 answers again")
+            now = now._replace(blamed=False)
+        return now._replace(failures=0)
+    if not stuck and _error_of(lambda: ask_bucket(config), ANSWER_SECONDS) is not None:
+        if not before.blamed:
+            remember(config, "S3 can't be reached; what is cached goes on being served")
+        return now._replace(failures=0, blamed=True)
+    if now.failures + 1 < FAILURES:
+        return now._replace(failures=now.failures + 1)
+    remember(config, f"the mount did not answer {FAILURES} times ({error}); its process is killed and started again")
+    subprocess.run(["systemctl", "kill", "--signal=SIGKILL", "--", config.unit], check=False, timeout=20)
+    return now._replace(failures=0)
+
+
+def _tell_of_end(config: Config) -> None:
+    if unit_states([config.unit]).get(config.unit, {}).get("ActiveState") in ("inactive", "deactivating"):
+        report(f"{config.path}: the mount was stopped")
+    else:
+        remember(config, "the mount ended; local files that are kept beneath answer, read-only, until it is back")
+
+
+def _error_of(work: Callable[[], Any], seconds: float = ALIVE_SECONDS) -> str | None:
+    try:
+        limited(work, seconds)
+        return None
+    except MountError as error:
+        return str(error)
+
+
+def remember(config: Config, what: str) -> None:
+    """One line in the journal, and the same for `status`."""
+    report(f"{config.path}: {what}")
+    config.event.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = config.event.with_suffix(".new")
+    fresh.write_text(json.dumps({"time": time.time(), "what": what}), encoding="utf-8")
+    os.replace(fresh, config.event)
+
+
+def last_event(config: Config) -> dict[str, Any] | None:
+    try:
+        event: dict[str, Any] = json.loads(config.event.read_text(encoding="utf-8"))
+        return event
+    except FileNotFoundError:
+        return None
+
+
+def watch() -> None:
+    """Look at every directory of this host, for ever."""
+    known: dict[str, Watched] = {}
+    while True:
+        names = {path.stem for path in CONFIG_DIR.glob("*.json")}
+        known = {name: known.get(name, Watched()) for name in names}
+        for name in sorted(names):
+            try:
+                known[name] = watch_once(load_config(name), known[name])
+            except (MountError, OSError, ValueError) as error:  # settings that were removed or are being written
+                report(f"{name}: can't be looked at ({error})")
+        time.sleep(LOOK_SECONDS)
+
+
 # ---------------------------------------------------------------- what a person wants to know
 
 
 def unit_states(units: list[str]) -> dict[str, dict[str, str]]:
     """systemd's properties of these units; empty where systemd can't be asked."""
-    asked = "Id,LoadState,ActiveState,UnitFileState,FragmentPath,ExecMainStartTimestampMonotonic"
+    asked = "Id,LoadState,ActiveState,UnitFileState,FragmentPath,ExecMainStartTimestampMonotonic,NRestarts"
     try:
         answer = subprocess.run(
             ["systemctl", "show", "--property=" + asked, "--", *units],
@@ -815,7 +946,6 @@ def describe(config: Config, properties: dict[str, str], seconds: float = ANSWER
     """Everything about one directory; each question to the mount has a time limit and a process of its own."""
     state = config.state()
     local = config.beneath if state.beneath else config.path
-    unit = f"adt-assets-{config.name}.service"
     problems = path_problems(config.path, state)
     answers: bool | None = None
     took: float | None = None
@@ -831,7 +961,7 @@ def describe(config: Config, properties: dict[str, str], seconds: float = ANSWER
     return {
         "path": config.path,
         "exists": state.fuse is not None or os.path.lexists(config.path),
-        "unit": unit,
+        "unit": config.unit,
         "unit_state": _unit_state(properties),
         "enabled": properties.get("UnitFileState") == "enabled",
         "stale": is_stale(properties, Path(config.credential)),
@@ -846,6 +976,7 @@ def describe(config: Config, properties: dict[str, str], seconds: float = ANSWER
         "space": space(CACHE_DIR),
         "kept_local": looks_local and os.path.isdir(local) and has_files(local),
         "since": read_record(config)["since"],
+        "event": last_event(config),
         "problems": problems,
     }
 
@@ -866,12 +997,11 @@ def space(path: Path) -> dict[str, Any]:
 
 
 def status(config: Config) -> dict[str, Any]:
-    unit = f"adt-assets-{config.name}.service"
-    return describe(config, unit_states([unit]).get(unit, {}))
+    return describe(config, unit_states([config.unit]).get(config.unit, {}))
 
 
 VERBS: dict[str, Callable[[Config], Any]] = {
-    "reach": lambda config: {"keys": len(limited(lambda: ask_bucket(config), ANSWER_SECONDS))},
+    "reach": reach,
     "ready": lambda config: {"seconds": round(prove(config, READY_SECONDS), 3)},
     "release": release,
     "stop": stop,
@@ -892,9 +1022,13 @@ VERBS: dict[str, Callable[[Config], Any]] = {
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="mount.py", description="Works on one asset directory of this webserver.")
-    parser.add_argument("verb", choices=VERBS)
-    parser.add_argument("name", help="the directory's path as systemd-escape --path writes it")
+    parser.add_argument("verb", choices=[*VERBS, "watch"])
+    parser.add_argument("name", nargs="?", help="the directory's path as systemd-escape --path writes it")
     options = parser.parse_args(arguments)
+    if options.verb == "watch":
+        watch()
+    if options.name is None:
+        parser.error("which directory?")
     try:
         result = VERBS[options.verb](load_config(options.name))
     except (MountError, OSError) as error:

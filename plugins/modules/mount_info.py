@@ -128,6 +128,10 @@ mounts:
     since:
       description: When the cutover was completed, in seconds since 1970; V(none) when it wasn't.
       type: float
+    event:
+      description: What happened to the mount last by itself, such as its end, and when (seconds since 1970).
+      type: dict
+      sample: {time: 1795300000.0, what: the bucket is in front}
     problems:
       description: What is wrong, in words.
       type: list

@@ -368,3 +368,96 @@ def test_pending_is_zero_where_close_uploads_and_unknown_where_nobody_tells():
     asked = {"socket": "/nonexistent.sock", "request": "x", "count": ["a.b"]}
     with pytest.raises(MountError, match="pending"):
         _mount.pending(_mount.Config("n", "/p", write_back=True, remote_control=asked))
+
+
+STATVFS = os.statvfs("/")
+
+
+class Scene:
+    """One mounted directory as the watch meets it; what its questions are answered, and what it did."""
+
+    def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.fuse: int | None = 7
+        self.process: str | None = None
+        self.look_up: str | None = None
+        self.s3: str | None = None
+        self.unit = "failed"
+        self.killed: list[list[str]] = []
+        self.known = _mount.Watched()
+        monkeypatch.setattr(_mount, "STATE_DIR", tmp_path)
+        monkeypatch.setattr(_mount.Config, "state", lambda config: self.state())
+        monkeypatch.setattr(_mount.os, "statvfs", lambda path: self.answer(self.process, STATVFS))
+        monkeypatch.setattr(_mount, "look_up_nothing", lambda path: self.answer(self.look_up))
+        monkeypatch.setattr(_mount, "ask_bucket", lambda config: self.answer(self.s3))
+        monkeypatch.setattr(_mount, "unit_states", lambda units: {units[0]: {"ActiveState": self.unit}})
+        monkeypatch.setattr(_mount.subprocess, "run", lambda command, **_options: self.killed.append(command))
+
+    def answer(self, error: str | None, result: object = None) -> object:
+        if error:
+            raise MountError(error)
+        return result
+
+    def state(self) -> _mount.State:
+        mount = None if self.fuse is None else _mount.Mount(self.fuse, 1, "0:1", "/", "/p", (), "fuse.x", "b")
+        return _mount.State(None, True, mount, None, ())
+
+    def look(self, times: int = 1) -> str:
+        """What was remembered last after some looks."""
+        config = _mount.Config("p", "/p", "bucket")
+        for _time in range(times):
+            self.known = _mount.watch_once(config, self.known)
+        return (_mount.last_event(config) or {"what": ""})["what"]
+
+
+@pytest.fixture
+def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    return Scene(tmp_path, monkeypatch)
+
+
+def test_t6_a_mount_that_answers_is_left_alone_and_needs_no_words(scene: Scene):
+    assert scene.look(3 * _mount.LOOK_UP_EVERY) == ""
+    assert scene.killed == []
+
+
+@pytest.mark.parametrize("s3", [None, "down"])
+def test_t6_a_process_that_does_not_answer_is_killed_whatever_s3_does(scene: Scene, s3: str | None):
+    scene.look(2)
+    scene.process, scene.s3 = "no answer within 2 s", s3
+    scene.look(_mount.FAILURES - 1)
+    assert scene.killed == []
+    assert "no answer within 2 s" in scene.look()
+    assert scene.killed == [["systemctl", "kill", "--signal=SIGKILL", "--", "adt-assets-p.service"]]
+
+
+def test_t6_one_slow_answer_is_forgiven(scene: Scene):
+    for _time in range(5):
+        scene.process = "slow"
+        scene.look(_mount.FAILURES - 1)
+        scene.process = None
+        scene.look()
+    assert scene.killed == []
+
+
+def test_t5_a_mount_that_can_not_look_things_up_is_killed_only_when_s3_answers_others(scene: Scene):
+    scene.look_up = scene.s3 = "down"
+    assert "S3 can't be reached" in scene.look(5 * _mount.LOOK_UP_EVERY)
+    assert scene.killed == []
+    scene.look_up = scene.s3 = None
+    assert scene.look(2 * _mount.LOOK_UP_EVERY) == "S3 answers again"
+    scene.look_up = "wedged"
+    assert "wedged" in scene.look(_mount.LOOK_UP_EVERY + _mount.FAILURES)
+    assert len(scene.killed) == 1
+
+
+def test_a_mount_that_ends_and_comes_back_is_told(scene: Scene):
+    scene.look()
+    scene.fuse = None
+    assert "ended" in scene.look(3)
+    scene.fuse = 8
+    assert scene.look() == "the bucket is in front"
+
+
+def test_a_mount_that_was_stopped_is_nothing_to_remember(scene: Scene):
+    scene.look()
+    scene.fuse, scene.unit = None, "inactive"
+    assert scene.look(3) == ""

@@ -1,16 +1,21 @@
 # Copyright (c) adt.assets contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""T19: webservers that reboot, with and without S3."""
+"""What a mount lives through: its process dies or hangs (T6), its webserver reboots with and without S3 (T19)."""
 
 from __future__ import annotations
 
+import json
 import time
 
+import pytest
 from scenario import BED, IMAGES
 
 HOST = "web2"
 PICTURE = "00/picture-000.jpg"
+NAME = "var-www-html-images"
+UNIT = f"adt-assets-{NAME}.service"
+REPAIR_SECONDS = 15
 
 
 def served() -> bytes | None:
@@ -21,6 +26,27 @@ def served() -> bytes | None:
 def in_front() -> bool:
     """Whether the bucket lies in front."""
     return "fuse" in BED.on(HOST, f"findmnt -rno FSTYPE --mountpoint {IMAGES.path} | tail -1", check=False)
+
+
+def process() -> str:
+    """The process number of the mount; 0 while there is none."""
+    return BED.on(HOST, f"systemctl show -P MainPID {UNIT}").strip()
+
+
+@pytest.mark.parametrize("signal", ["KILL", "STOP"])
+def test_t6_a_mount_whose_process_dies_or_hangs_is_repaired_in_time_and_that_is_told(signal: str) -> None:
+    before = process()
+    BED.on(HOST, f"kill -{signal} {before}")
+    end = time.monotonic() + REPAIR_SECONDS
+    while process() in (before, "0") or not in_front():
+        assert time.monotonic() < end, BED.on(HOST, "journalctl --no-pager -n 40 -u 'adt-assets-*'")
+        time.sleep(0.5)
+    assert served() == (IMAGES.source / PICTURE).read_bytes()
+    time.sleep(2)
+    told = json.loads(BED.on(HOST, f"/usr/local/lib/adt-assets/mount.py status {NAME}"))["event"]["what"]
+    assert "is in front" in told
+    journal = BED.on(HOST, "journalctl --no-pager -o cat -u adt-assets-watch")
+    assert {"KILL": "the mount ended", "STOP": "did not answer"}[signal] in journal
 
 
 def test_t19_the_mounts_come_back_after_a_reboot() -> None:
