@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import corpus
-from lab import Bed
+import yaml
+from lab import TESTS, Bed
 
 BED = Bed(os.environ["ADT_BED"])
 TOOL = os.environ.get("ADT_TOOL") or "rclone"
+# What the tool can and cannot do, from its table in the role.
+TABLE = yaml.safe_load((TESTS.parent / f"roles/asset_mount/vars/tools/{TOOL}.yml").read_text())["__asset_mount_tool"]
 SITE = f"www.{TOOL}.example.com"
 SLUG = SITE.replace(".", "-")
 CATALOG = f"{SLUG}-assets-catalog"
