@@ -106,6 +106,8 @@ def stages() -> list[Stage]:
         pytest("s3", "s3", "tests/s3", bed=True),
         molecule("asset_store", "rclone"),
         molecule("asset_mount", "rclone"),
+        molecule("asset_mount", "goofys"),
+        molecule("asset_mount", "geesefs"),
         molecule("deploy", "rclone"),
     ]
 
