@@ -105,7 +105,8 @@ def stages() -> list[Stage]:
         pytest("bed", "bed", "tests/bed"),
         pytest("s3", "s3", "tests/s3", bed=True),
         molecule("asset_store", "rclone"),
-        *(molecule(scenario, tool) for scenario in ("asset_mount", "deploy") for tool in ("rclone", "s3fs")),
+        *(molecule("asset_mount", tool) for tool in ("rclone", "s3fs", "goofys", "geesefs")),
+        *(molecule("deploy", tool) for tool in ("rclone", "s3fs")),
     ]
 
 

@@ -52,6 +52,7 @@ MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
 ANSWER_SECONDS = 10.0
 READY_SECONDS = 45.0
 BUSY_SECONDS = 60.0
+FLUSH_SECONDS = 30.0
 LEAVE_SECONDS = 20.0
 KEYS_ASKED = 20
 REACH_SECONDS = 30.0
@@ -176,6 +177,7 @@ class Config(NamedTuple):
     symlinks: str = "none"
     keep_local: int = 0  # seconds
     write_back: bool = False  # uploads follow after close()
+    fsync_uploads: bool = False  # an fsync of the whole directory returns when all is uploaded
     remote_control: dict[str, Any] | None = None  # socket, request, count
 
     @property
@@ -411,9 +413,18 @@ def prove(config: Config, seconds: float = ANSWER_SECONDS) -> float:
 
 
 def pending(config: Config) -> int | None:
-    """How many files wait to be uploaded; None when the tool can't say. Raises MountError when it should have."""
+    """How many files wait to be uploaded, after pressing for it where that can be done; None when the tool can't say.
+
+    Raises MountError when it should have.
+    """
     if not config.write_back:
         return 0  # a writer's close() returns after the upload
+    if config.fsync_uploads:
+        try:
+            limited(lambda: flush(config.path), FLUSH_SECONDS)
+        except MountError as error:
+            raise MountError(f"{config.path}: not everything is uploaded ({error})")
+        return 0
     if not config.remote_control:
         return None
     try:
@@ -421,6 +432,15 @@ def pending(config: Config) -> int | None:
         return sum(int(_dig(answer, where)) for where in config.remote_control["count"])
     except (OSError, ValueError, KeyError, http.client.HTTPException) as error:
         raise MountError(f"{config.path}: the mount doesn't say what is pending ({error})")
+
+
+def flush(path: str) -> None:
+    """Return when everything written to the file system at path is where it should be."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def reach(config: Config) -> dict[str, Any]:

@@ -364,6 +364,11 @@ def _tool(options: Options, tools: dict[str, Tool], notes: _Notes) -> tuple[Opti
         return next((tool for tool in tools.values() if tool.default), None), None
     for tool in tools.values():
         if style.tool in (tool.name, *tool.buildstyles_names):
+            if style.install is not None and style.install not in tool.buildstyles_words:
+                message = f"{tool.name} can't be installed by {shown(style.install)} here"
+                words = " or ".join(f"DATASTOREMOUNTTOOL:{style.tool}:{word}" for word in tool.buildstyles_words)
+                fix = f"write {words}, or choose the tool by the option tool"
+                notes.problems.append(Problem("DATASTOREMOUNTTOOL", message, fix, style.line, options.buildstyles_file))
             return tool, style.install
     message = f"{shown(style.tool)} is no mount tool that is known here"
     notes.problems.append(Problem("DATASTOREMOUNTTOOL", message, known, style.line, options.buildstyles_file))

@@ -25,11 +25,15 @@ class ToolTableError(Exception):
 
 @dataclass(frozen=True)
 class Tool:
-    """The part of a tool table that planning needs. Capabilities are ``yes``, ``warn`` or ``no``."""
+    """The part of a tool table that planning needs. Capabilities are ``yes``, ``warn`` or ``no``.
+
+    ``buildstyles_words``: how it can be installed, in the words of ``buildstyles.dat``.
+    """
 
     name: str
     default: bool
     buildstyles_names: tuple[str, ...]
+    buildstyles_words: tuple[str, ...]
     capabilities: dict[str, str]
 
     def can(self, capability: str) -> str:
@@ -72,11 +76,14 @@ def _tool(content: Any, table: Path) -> Tool:
         entry = content[_TOP]
         capabilities = {str(name): _word(value) for name, value in entry["capabilities"].items()}
         names = tuple(str(name) for name in entry["buildstyles_names"])
-        return Tool(str(entry["name"]), bool(entry.get("default", False)), names, capabilities)
+        methods = entry["buildstyles_methods"].items()
+        words = tuple(word for word, method in methods if word in INSTALL_WORDS and method in entry["install_methods"])
+        if len(words) != len(methods):
+            raise ToolTableError(f"the tool table {table} has buildstyles_methods that map no word to a method")
+        return Tool(str(entry["name"]), bool(entry.get("default", False)), names, words, capabilities)
     except (KeyError, TypeError, AttributeError) as error:
-        raise ToolTableError(
-            f"the tool table {table} needs {_TOP} with name, buildstyles_names and capabilities ({error!r})"
-        ) from error
+        needed = "name, buildstyles_names, buildstyles_methods, install_methods and capabilities"
+        raise ToolTableError(f"the tool table {table} needs {_TOP} with {needed} ({error!r})") from error
 
 
 def _word(value: Any) -> str:

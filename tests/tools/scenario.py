@@ -18,11 +18,14 @@ from typing import Any
 
 import corpus
 import pytest
-from lab import Bed
+import yaml
+from lab import TESTS, Bed
 
 BED = Bed(os.environ["ADT_BED"])
 DEFAULT_TOOL = "rclone"
 TOOL = os.environ.get("ADT_TOOL") or DEFAULT_TOOL
+# What the tool can and cannot do, from its table in the role.
+TABLE = yaml.safe_load((TESTS.parent / f"roles/asset_mount/vars/tools/{TOOL}.yml").read_text())["__asset_mount_tool"]
 ONCE = pytest.mark.skipif(TOOL != DEFAULT_TOOL, reason="the same for every tool: runs with the default one")
 SITE = f"www.{TOOL}.example.com"
 SLUG = SITE.replace(".", "-")

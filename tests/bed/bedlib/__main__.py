@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import shutil
 import sys
@@ -103,13 +104,22 @@ def execute(bed: Bed, name: str, command: list) -> None:
     os.execvp(argv[0], argv)
 
 
+def tool(bed: Bed, name: str) -> None:
+    """Print the SHA-256 and the path of a mount tool that is built from source, as sha256sum does."""
+    check_machine()
+    if not (bed.run.exists() and namespace.exists(bed)):
+        raise BedError(f"{bed.name} is down: run `bed up --name {bed.name}`")
+    path = downloads.build_tool(bed, name)
+    print(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path}")
+
+
 def clean_cache() -> None:
     check_machine()
     cache = cache_dir()
     beds = sorted(path.parent.name for path in (cache / "beds").glob("*/podman"))
     if beds:
         raise BedError(f"beds use the cache: first run `bed down` for {', '.join(beds)}")
-    for path in [cache / "bed-images", cache / "wheels", *cache.glob("bed-weed-*")]:
+    for path in [cache / "bed-images", cache / "wheels", *cache.glob("bed-weed-*"), *cache.glob("bed-tool-*")]:
         shutil.rmtree(path, ignore_errors=True)
     say("the cache is empty: the next `up` downloads everything again")
 
@@ -122,6 +132,7 @@ def arguments() -> argparse.Namespace:
         "down": "stop it and remove everything but the cache",
         "status": "show its hosts; exit code 0 when all run",
         "exec": "run a command in a host, as root",
+        "tool": "print the SHA-256 and the path of a mount tool that no distribution has; build it when it is missing",
     }
     for command, text in texts.items():
         sub = commands.add_parser(command, help=text)
@@ -129,6 +140,8 @@ def arguments() -> argparse.Namespace:
         if command == "exec":
             sub.add_argument("host", help=", ".join(host.name for host in HOSTS))
             sub.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="default: a shell")
+        if command == "tool":
+            sub.add_argument("tool", choices=downloads.tool_names())
     commands.add_parser("clean-cache", help="remove the base images and downloads")
     return parser.parse_args()
 
@@ -144,6 +157,9 @@ def main() -> int:
             execute(bed, given.host, given.words[1:] if given.words[:1] == ["--"] else given.words)
         if given.command == "status":
             return status(bed)
+        if given.command == "tool":
+            tool(bed, given.tool)
+            return 0
         with locked(RUN / f"{bed.name}.lock"):
             up(bed) if given.command == "up" else down(bed)
     except (BedError, OSError) as error:

@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Optional, TextIO
 
 HERE = Path(__file__).resolve().parent.parent
 REPOSITORY = HERE.parent.parent
@@ -128,5 +128,5 @@ def write_private(path: Path, text: str, mode: int = 0o600) -> None:
         handle.write(text)
 
 
-def say(text: str) -> None:
-    print(f"bed: {text}", flush=True)
+def say(text: str, stream: Optional[TextIO] = None) -> None:
+    print(f"bed: {text}", flush=True, file=stream)

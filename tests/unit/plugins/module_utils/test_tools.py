@@ -17,6 +17,8 @@ __asset_mount_tool:
   name: alpha
   default: true
   buildstyles_names: [alpha, alf]
+  buildstyles_methods: {repo: package, binary: url}
+  install_methods: {url: {}, package: {packages: [alpha]}}
   capabilities: {whole_webroot: yes, merge: no, symlink: warn, append: "yes"}
   command: ["{{ binary }}"]
 """
@@ -29,6 +31,7 @@ def test_tables_are_read_from_a_directory(tmp_path):
     assert list(tools) == ["alpha", "beta"]
     assert tools["alpha"].default
     assert tools["alpha"].buildstyles_names == ("alpha", "alf")
+    assert tools["alpha"].buildstyles_words == ("repo", "binary")
     assert [tools["alpha"].can(what) for what in ("whole_webroot", "merge", "symlink", "append", "flying")] == [
         "yes", "no", "warn", "yes", "no",
     ]  # fmt: skip
@@ -40,6 +43,8 @@ def test_tables_are_read_from_a_directory(tmp_path):
         (TABLE.replace("default: true", "default: false"), "exactly one tool table"),
         (TABLE.replace("  name: alpha\n", ""), "KeyError"),
         (TABLE.replace("__asset_mount_tool", "tool"), "needs __asset_mount_tool"),
+        (TABLE.replace("binary: url", "binary: magic"), "map no word to a method"),
+        (TABLE.replace("repo: package", "magic: package"), "map no word to a method"),
         ("[", "cannot be read"),
         ("just text", "needs __asset_mount_tool"),
         ("", "needs __asset_mount_tool"),
