@@ -115,12 +115,12 @@ def test_a_full_disk_on_the_webserver_is_told_before_anything_changes(images) ->
 
 
 def test_h10_a_mount_that_does_not_answer_leaves_the_local_files_serving(images) -> None:
-    BED.on("web2", "mv /dev/fuse /dev/fuse.away")
+    BED.on("web2", "mount --bind /dev/null /dev/fuse")
     try:
         with readers():
             done = deploy("--limit", "web2", check=False, **images)
     finally:
-        BED.on("web2", "mv /dev/fuse.away /dev/fuse")
+        BED.on("web2", "umount /dev/fuse")
     assert done.returncode != 0
     assert "could not be put in front" in done.stdout
     assert in_front("web2") == ""
