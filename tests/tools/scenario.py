@@ -9,8 +9,9 @@ import hashlib
 import json
 import os
 import re
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,3 +157,11 @@ def prediction_errors() -> list[str]:
             if predicted[name] == real[name] and said != did:
                 errors.append(f"{host}: {name}: check mode said {said} changes, the run made {did}")
     return errors
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 40.0) -> None:
+    """Wait for a condition; an AssertionError after some seconds."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not come true in time"
+        time.sleep(0.5)

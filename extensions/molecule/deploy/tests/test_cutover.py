@@ -27,6 +27,7 @@ from scenario import (
     other_template,
     recap,
     unmount,
+    wait_until,
     writes_seen,
 )
 
@@ -147,7 +148,7 @@ def test_t2_h10_i2_nobody_misses_an_asset_during_a_cutover_that_is_killed_before
             deploy(*HERE, kill_before=step, **images)
         deploy(*HERE, **images)
     assert all(in_front(host).startswith("fuse") for host in WEBSERVERS)
-    assert BED.fetch("web2", f"images/{LATE}") == b"late\n"
+    wait_until(lambda: BED.fetch("web2", f"images/{LATE}") == b"late\n")
     BED.on("web1", f"rm {IMAGES.path}/{LATE}")
 
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import tarfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from scenario import (
     deploy,
     md5,
     other_template,
+    wait_until,
     writes_seen,
 )
 
@@ -105,11 +105,3 @@ def test_h23_no_secret_is_shown_even_with_vvv() -> None:
     for host in (*WEBSERVERS, "build1"):
         for place in SECRET_PLACES:
             assert secret not in BED.on(host, place, check=False), f"{host}: {place}"
-
-
-def wait_until(true, seconds: float = 40.0) -> None:
-    """Wait for a condition; an AssertionError after some seconds."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not come true in time"
-        time.sleep(0.5)
