@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 RUN := . tests/env.sh &&
 
-.PHONY: help setup demo demo-down test lint units sanity bench bed-up bed-down
+.PHONY: help setup demo demo-down test lint units sanity soak bench bed-up bed-down
 
 help: ## Show the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,6 +27,9 @@ units: setup ## Only the unit tests
 
 sanity: setup ## Only ansible-test sanity
 	@$(RUN) python tests/all.py sanity
+
+soak: setup ## The cutover and the way back, killed before every step
+	@$(RUN) ADT_SOAK=1 python tests/all.py molecule-deploy-rclone
 
 bench: setup ## Compare the sync engine with rclone on the same work
 	@$(RUN) python benchmarks/sync.py

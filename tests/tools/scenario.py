@@ -27,6 +27,8 @@ DEFAULT_TOOL = "rclone"
 TOOL = os.environ.get("ADT_TOOL") or DEFAULT_TOOL
 # What the tool can and cannot do, from its table in the role.
 TABLE = yaml.safe_load((TESTS.parent / f"roles/asset_mount/vars/tools/{TOOL}.yml").read_text())["__asset_mount_tool"]
+# Full counts, for `make soak`.
+SOAK = bool(os.environ.get("ADT_SOAK"))
 ONCE = pytest.mark.skipif(TOOL != DEFAULT_TOOL, reason="the same for every tool: runs with the default one")
 SITE = f"www.{TOOL}.example.com"
 SLUG = SITE.replace(".", "-")
