@@ -43,7 +43,7 @@ def test_t6_a_mount_whose_process_dies_or_hangs_is_repaired_in_time_and_that_is_
         time.sleep(0.5)
     assert served() == (IMAGES.source / PICTURE).read_bytes()
     time.sleep(2)
-    told = json.loads(BED.on(HOST, f"/usr/local/lib/adt-assets/mount.py status {NAME}"))["event"]["what"]
+    told = json.loads(BED.on(HOST, f"python3 -I /usr/local/lib/adt-assets/mount.py status {NAME}"))["event"]["what"]
     assert "is in front" in told
     journal = BED.on(HOST, "journalctl --no-pager -o cat -u adt-assets-watch")
     assert {"KILL": "the mount ended", "STOP": "did not answer"}[signal] in journal
