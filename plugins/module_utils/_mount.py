@@ -177,7 +177,7 @@ class Config(NamedTuple):
     symlinks: str = "none"
     keep_local: int = 0  # seconds
     write_back: bool = False  # uploads follow after close()
-    fsync_uploads: bool = False  # an fsync of the whole directory returns when all is uploaded
+    fsync_uploads: bool = False  # an fsync of the whole directory returns after every upload was tried
     remote_control: dict[str, Any] | None = None  # socket, request, count
 
     @property
@@ -435,7 +435,7 @@ def pending(config: Config) -> int | None:
 
 
 def flush(path: str) -> None:
-    """Return when everything written to the file system at path is where it should be."""
+    """Have the file system at path write out all that waits; whether it says what failed is its own affair."""
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)
