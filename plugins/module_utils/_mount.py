@@ -59,11 +59,13 @@ REACH_SECONDS = 30.0
 NAMES_MAX = 5000
 CHUNK = 1 << 20
 
-# The watch: how often it asks whether a mount's process answers, how often whether it looks things up (which may cost
-# S3 requests), how long an answer may take, and after how many failures in a row the process is killed.
+# The watch: how often it asks whether a mount's process answers, and how long that may take; every which time it looks
+# something up, which may cost S3 requests, and how long that may take (a tool may have to list a large directory);
+# after how many failures of either in a row the process is killed.
 LOOK_SECONDS = 1.0
-LOOK_UP_EVERY = 10
 ALIVE_SECONDS = 2.5
+LOOK_UP_EVERY = 10
+LOOK_UP_SECONDS = 30.0
 FAILURES = 3
 
 
@@ -823,16 +825,17 @@ def retire(config: Config) -> dict[str, Any]:
 
 
 class Watched(NamedTuple):
-    """What the watch remembers of one directory between two looks."""
+    """What the watch remembers of a directory between two looks."""
 
     mount: int | None = None  # the FUSE mount in front, by its number in the mount table
-    failures: int = 0
     looks: int = 0
+    silent: int = 0  # times in a row that its process did not answer
+    wrong: int = 0  # times in a row that nothing could be looked up
     blamed: bool = False  # S3 was found to be down, and that was said
 
 
 def watch_once(config: Config, before: Watched) -> Watched:
-    """Look at one directory; kill a mount that has failed to answer several times in a row. systemd starts it again.
+    """Look at one directory; kill a mount that has failed several times in a row. systemd starts it again.
 
     A process that doesn't answer at all is at fault whatever S3 does; one that can't look things up, only when S3
     answers others.
@@ -842,29 +845,35 @@ def watch_once(config: Config, before: Watched) -> Watched:
     if state.fuse is None or not state.floor:
         if before.mount is not None:
             _tell_of_end(config)
-        return now._replace(mount=None, failures=0)
+        return Watched(looks=now.looks)
     if before.mount != state.fuse.id:
         if before.looks:
             remember(config, "the bucket is in front" + ("" if before.mount is None else " of a new mount"))
-        now = now._replace(mount=state.fuse.id, failures=0)
-    error = _error_of(lambda: os.statvfs(config.path).f_namemax)
-    stuck = error is not None
-    if not stuck and (now.failures or now.looks % LOOK_UP_EVERY == 0):
-        error = _error_of(lambda: look_up_nothing(config.path))
+        now = Watched(state.fuse.id, now.looks)
+    error = _error_of(lambda: os.statvfs(config.path).f_namemax, ALIVE_SECONDS)
+    if error is not None:
+        return _kill_after(config, error, now._replace(silent=now.silent + 1))
+    now = now._replace(silent=0)
+    if now.looks % LOOK_UP_EVERY:
+        return now
+    error = _error_of(lambda: look_up_nothing(config.path), LOOK_UP_SECONDS)
     if error is None:
-        if now.looks % LOOK_UP_EVERY == 0 and before.blamed:
+        if now.blamed:
             remember(config, "S3 answers again")
-            now = now._replace(blamed=False)
-        return now._replace(failures=0)
-    if not stuck and _error_of(lambda: ask_bucket(config), ANSWER_SECONDS) is not None:
-        if not before.blamed:
+        return now._replace(wrong=0, blamed=False)
+    if _error_of(lambda: ask_bucket(config), ANSWER_SECONDS) is not None:
+        if not now.blamed:
             remember(config, "S3 can't be reached; what is cached goes on being served")
-        return now._replace(failures=0, blamed=True)
-    if now.failures + 1 < FAILURES:
-        return now._replace(failures=now.failures + 1)
+        return now._replace(wrong=0, blamed=True)
+    return _kill_after(config, error, now._replace(wrong=now.wrong + 1))
+
+
+def _kill_after(config: Config, error: str, now: Watched) -> Watched:
+    if max(now.silent, now.wrong) < FAILURES:
+        return now
     remember(config, f"the mount did not answer {FAILURES} times ({error}); its process is killed and started again")
     subprocess.run(["systemctl", "kill", "--signal=SIGKILL", "--", config.unit], check=False, timeout=20)
-    return now._replace(failures=0)
+    return now._replace(silent=0, wrong=0)
 
 
 def _tell_of_end(config: Config) -> None:
@@ -874,7 +883,7 @@ def _tell_of_end(config: Config) -> None:
         remember(config, "the mount ended; local files that are kept beneath answer, read-only, until it is back")
 
 
-def _error_of(work: Callable[[], Any], seconds: float = ALIVE_SECONDS) -> str | None:
+def _error_of(work: Callable[[], Any], seconds: float) -> str | None:
     try:
         limited(work, seconds)
         return None
@@ -899,17 +908,29 @@ def last_event(config: Config) -> dict[str, Any] | None:
         return None
 
 
+def watch_directory(name: str) -> None:
+    """Look at one directory for as long as this host has settings for it."""
+    known = Watched()
+    while (CONFIG_DIR / (name + ".json")).exists():
+        try:
+            known = watch_once(load_config(name), known)
+        except (MountError, OSError, ValueError, subprocess.SubprocessError) as error:
+            report(f"{name}: can't be looked at ({error})")
+        time.sleep(LOOK_SECONDS)
+
+
 def watch() -> None:
-    """Look at every directory of this host, for ever."""
-    known: dict[str, Watched] = {}
+    """Look at every directory of this host, for ever; each in a process of its own, so that none waits for another."""
+    children: dict[str, int] = {}
     while True:
-        names = {path.stem for path in CONFIG_DIR.glob("*.json")}
-        known = {name: known.get(name, Watched()) for name in names}
-        for name in sorted(names):
-            try:
-                known[name] = watch_once(load_config(name), known[name])
-            except (MountError, OSError, ValueError) as error:  # settings that were removed or are being written
-                report(f"{name}: can't be looked at ({error})")
+        for name in {path.stem for path in CONFIG_DIR.glob("*.json")} - set(children):
+            children[name] = os.fork()
+            if children[name] == 0:
+                try:
+                    watch_directory(name)
+                finally:
+                    os._exit(0)
+        children = {name: child for name, child in children.items() if os.waitpid(child, os.WNOHANG) == (0, 0)}
         time.sleep(LOOK_SECONDS)
 
 
