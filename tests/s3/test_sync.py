@@ -393,7 +393,7 @@ def test_t16_a_bucket_of_another_directory_or_site(assets, site):
 
 def test_check_mode_without_the_bucket_predicts_all(assets, site):
     result = assets.sync(pack(site), check=True, bucket="not-made-yet")
-    assert counts(result) == {"uploaded": 18} and "not-made-yet" in result["warnings"][0]
+    assert (counts(result), result["warnings"]) == ({"uploaded": 18}, [])
 
 
 # T1, T9
