@@ -16,6 +16,7 @@ import argparse
 import contextlib
 import ctypes
 import datetime
+import errno
 import hashlib
 import hmac
 import http.client
@@ -842,53 +843,67 @@ def watch_once(config: Config, before: Watched) -> Watched:
     """
     state = config.state()
     now = before._replace(looks=before.looks + 1)
-    if state.fuse is None or not state.floor:
+    alive = False
+    if state.fuse is not None and state.floor:
+        try:
+            alive = limited(lambda: is_alive(config.path), ALIVE_SECONDS)
+        except MountError as error:
+            return _kill_after(config, error, now._replace(silent=now.silent + 1))
+    if state.fuse is None or not alive:
         if before.mount is not None:
             _tell_of_end(config)
         return Watched(looks=now.looks)
     if before.mount != state.fuse.id:
         if before.looks:
-            remember(config, "the bucket is in front" + ("" if before.mount is None else " of a new mount"))
+            remember(config, "the bucket is in front")
         now = Watched(state.fuse.id, now.looks)
-    error = _error_of(lambda: os.statvfs(config.path).f_namemax, ALIVE_SECONDS)
-    if error is not None:
-        return _kill_after(config, error, now._replace(silent=now.silent + 1))
     now = now._replace(silent=0)
-    if now.looks % LOOK_UP_EVERY:
-        return now
-    error = _error_of(lambda: look_up_nothing(config.path), LOOK_UP_SECONDS)
-    if error is None:
-        if now.blamed:
-            remember(config, "S3 answers again")
-        return now._replace(wrong=0, blamed=False)
-    if _error_of(lambda: ask_bucket(config), ANSWER_SECONDS) is not None:
-        if not now.blamed:
-            remember(config, "S3 can't be reached; what is cached goes on being served")
-        return now._replace(wrong=0, blamed=True)
-    return _kill_after(config, error, now._replace(wrong=now.wrong + 1))
+    return now if now.looks % LOOK_UP_EVERY else _watch_deeper(config, now)
 
 
-def _kill_after(config: Config, error: str, now: Watched) -> Watched:
+def _watch_deeper(config: Config, now: Watched) -> Watched:
+    try:
+        limited(lambda: look_up_nothing(config.path), LOOK_UP_SECONDS)
+    except MountError as error:
+        try:
+            limited(lambda: ask_bucket(config), ANSWER_SECONDS)
+        except MountError:
+            if not now.blamed:
+                remember(config, "S3 can't be reached; what is cached goes on being served")
+            return now._replace(wrong=0, blamed=True)
+        return _kill_after(config, error, now._replace(wrong=now.wrong + 1))
+    if now.blamed:
+        remember(config, "S3 answers again")
+    return now._replace(wrong=0, blamed=False)
+
+
+def is_alive(path: str) -> bool:
+    """Whether the process behind a mount answers, False when there is none any more. Raises OSError."""
+    try:
+        os.statvfs(path)
+        return True
+    except OSError as error:
+        if error.errno == errno.ENOTCONN:
+            return False
+        raise
+
+
+def _kill_after(config: Config, error: MountError, now: Watched) -> Watched:
     if max(now.silent, now.wrong) < FAILURES:
         return now
     remember(config, f"the mount did not answer {FAILURES} times ({error}); its process is killed and started again")
-    subprocess.run(["systemctl", "kill", "--signal=SIGKILL", "--", config.unit], check=False, timeout=20)
-    return now._replace(silent=0, wrong=0)
+    process = int(unit_states([config.unit]).get(config.unit, {}).get("MainPID") or 0)
+    if process:
+        os.kill(process, signal.SIGKILL)
+    return Watched(looks=now.looks)
 
 
 def _tell_of_end(config: Config) -> None:
-    if unit_states([config.unit]).get(config.unit, {}).get("ActiveState") in ("inactive", "deactivating"):
+    unit = unit_states([config.unit]).get(config.unit, {})
+    if unit.get("ActiveState") in ("inactive", "deactivating") and unit.get("Result") == "success":
         report(f"{config.path}: the mount was stopped")
     else:
         remember(config, "the mount ended; local files that are kept beneath answer, read-only, until it is back")
-
-
-def _error_of(work: Callable[[], Any], seconds: float) -> str | None:
-    try:
-        limited(work, seconds)
-        return None
-    except MountError as error:
-        return str(error)
 
 
 def remember(config: Config, what: str) -> None:
@@ -939,7 +954,9 @@ def watch() -> None:
 
 def unit_states(units: list[str]) -> dict[str, dict[str, str]]:
     """systemd's properties of these units; empty where systemd can't be asked."""
-    asked = "Id,LoadState,ActiveState,UnitFileState,FragmentPath,ExecMainStartTimestampMonotonic,NRestarts"
+    asked = (
+        "Id,LoadState,ActiveState,Result,MainPID,NRestarts,UnitFileState,FragmentPath,ExecMainStartTimestampMonotonic"
+    )
     try:
         answer = subprocess.run(
             ["systemctl", "show", "--property=" + asked, "--", *units],

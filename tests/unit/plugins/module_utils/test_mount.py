@@ -377,27 +377,25 @@ def test_pending_is_zero_after_an_fsync_where_that_uploads(tmp_path: Path):
         _mount.pending(config._replace(path=str(tmp_path / "gone")))
 
 
-STATVFS = os.statvfs("/")
-
-
 class Scene:
     """One mounted directory as the watch meets it; what its questions are answered, and what it did."""
 
     def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.fuse: int | None = 7
+        self.alive = True
         self.process: str | None = None
         self.look_up: str | None = None
         self.s3: str | None = None
-        self.unit = "failed"
-        self.killed: list[list[str]] = []
+        self.unit = {"ActiveState": "deactivating", "Result": "signal", "MainPID": "4711"}
+        self.killed: list[tuple[int, int]] = []
         self.known = _mount.Watched()
         monkeypatch.setattr(_mount, "STATE_DIR", tmp_path)
         monkeypatch.setattr(_mount.Config, "state", lambda config: self.state())
-        monkeypatch.setattr(_mount.os, "statvfs", lambda path: self.answer(self.process, STATVFS))
+        monkeypatch.setattr(_mount, "is_alive", lambda path: self.answer(self.process, self.alive))
         monkeypatch.setattr(_mount, "look_up_nothing", lambda path: self.answer(self.look_up))
         monkeypatch.setattr(_mount, "ask_bucket", lambda config: self.answer(self.s3))
-        monkeypatch.setattr(_mount, "unit_states", lambda units: {units[0]: {"ActiveState": self.unit}})
-        monkeypatch.setattr(_mount.subprocess, "run", lambda command, **_options: self.killed.append(command))
+        monkeypatch.setattr(_mount, "unit_states", lambda units: {units[0]: self.unit})
+        monkeypatch.setattr(_mount.os, "kill", lambda process, signal: self.killed.append((process, signal)))
 
     def answer(self, error: str | None, result: object = None) -> object:
         if error:
@@ -433,7 +431,11 @@ def test_t6_a_process_that_does_not_answer_is_killed_whatever_s3_does(scene: Sce
     scene.look(_mount.FAILURES - 1)
     assert scene.killed == []
     assert "no answer within 2 s" in scene.look()
-    assert scene.killed == [["systemctl", "kill", "--signal=SIGKILL", "--", "adt-assets-p.service"]]
+    assert scene.killed == [(4711, 9)]
+    scene.process, scene.alive = None, False
+    assert "no answer within 2 s" in scene.look()
+    scene.alive = True
+    assert scene.look() == "the bucket is in front"
 
 
 def test_t6_one_slow_answer_is_forgiven(scene: Scene):
@@ -462,11 +464,13 @@ def test_a_mount_that_ends_and_comes_back_is_told(scene: Scene):
     scene.look()
     scene.fuse = None
     assert "ended" in scene.look(3)
-    scene.fuse = 8
+    scene.fuse = 7  # the kernel uses numbers again
     assert scene.look() == "the bucket is in front"
+    scene.alive = False
+    assert "ended" in scene.look()
 
 
 def test_a_mount_that_was_stopped_is_nothing_to_remember(scene: Scene):
     scene.look()
-    scene.fuse, scene.unit = None, "inactive"
+    scene.fuse, scene.unit["Result"] = None, "success"
     assert scene.look(3) == ""
