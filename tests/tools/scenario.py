@@ -87,8 +87,10 @@ def other_template(name: str, **changes: str) -> Iterator[Path]:
     path = TEMPLATE.with_name(f"{name}-{TOOL}.tmpl")
     path.touch(mode=0o600)
     path.write_text(text)
-    yield path
-    path.unlink()
+    try:
+        yield path
+    finally:
+        path.unlink()
 
 
 def md5(body: bytes) -> str:
