@@ -112,7 +112,7 @@ class Bed:
         with os.fdopen(os.open(passed, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
             json.dump(variables, out)
         command = ["ansible-playbook", name, "-i", str(self.inventory), "-e", f"@{passed}", *options]
-        env = {**os.environ, "ADT_KILL_BEFORE": kill_before}
+        env = {**os.environ, "ADT_KILL_BEFORE": kill_before, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}
         if kill_before:
             env |= {"ANSIBLE_CALLBACKS_ENABLED": "kill", "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS)}
         done = subprocess.run(

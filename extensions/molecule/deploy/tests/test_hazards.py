@@ -29,7 +29,7 @@ from scenario import (
 pytestmark = ONCE
 READABLE = (
     "find /etc /run /tmp /var/lib /opt/adt-assets -xdev -name site-packages -prune -o "
-    "-type f -perm /044 -size -1M -exec cat {} +"
+    "-type f -perm /044 -size -1024k -exec cat {} +"
 )
 SECRET_PLACES = ("cat /proc/[0-9]*/cmdline | tr '\\0' ' '", "journalctl --no-pager -o cat", READABLE)
 
