@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from scenario import BED, IMAGES, WEBSERVERS, deploy, md5, wait_until
+from scenario import BED, CATALOG, IMAGES, WEBSERVERS, deploy, md5, wait_until
 
 PHP = b"php answers"  # what nginx says where there is no file
 READABLE = (
@@ -37,3 +37,14 @@ def test_h23_no_secret_is_shown_even_with_vvv() -> None:
     for host in (*WEBSERVERS, "build1"):
         for place in SECRET_PLACES:
             assert secret not in BED.on(host, place, check=False), f"{host}: {place}"
+
+
+EDITED = ".htaccess"
+
+
+def test_h7_h9_a_late_edit_was_saved_and_the_buckets_file_stayed_in_front() -> None:
+    body = (IMAGES.source / EDITED).read_bytes()
+    assert BED.s3.get_object(Bucket=IMAGES.bucket, Key=EDITED)["Body"].read() == body
+    assert BED.fetch("web2", f"images/{EDITED}") == body
+    saved = [name for name in BED.objects(CATALOG) if name.startswith("conflicts/") and name.endswith(f"/{EDITED}")]
+    assert {BED.s3.get_object(Bucket=CATALOG, Key=name)["Body"].read() for name in saved} == {b"edited here\n"}

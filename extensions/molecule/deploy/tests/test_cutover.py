@@ -16,7 +16,6 @@ import pytest
 from reader import Reader, digests
 from scenario import (
     BED,
-    CATALOG,
     DEFAULT_TOOL,
     DIRECTORIES,
     IMAGES,
@@ -168,11 +167,3 @@ def test_t2_h10_i2_nobody_misses_an_asset_during_a_cutover_that_is_killed_betwee
     assert all(in_front(host).startswith("fuse") for host in WEBSERVERS)
     wait_until(lambda: BED.fetch("web2", f"images/{LATE}") == b"late\n")
     BED.on("web1", f"rm {IMAGES.path}/{LATE}")
-
-
-def test_h7_h9_a_late_edit_was_saved_and_the_buckets_file_stayed_in_front() -> None:
-    body = (IMAGES.source / EDITED).read_bytes()
-    assert BED.s3.get_object(Bucket=IMAGES.bucket, Key=EDITED)["Body"].read() == body
-    assert BED.fetch("web2", f"images/{EDITED}") == body
-    saved = [name for name in BED.objects(CATALOG) if name.startswith("conflicts/") and name.endswith(f"/{EDITED}")]
-    assert {BED.s3.get_object(Bucket=CATALOG, Key=name)["Body"].read() for name in saved} == {b"edited here\n"}
