@@ -106,7 +106,7 @@ def stages() -> list[Stage]:
         pytest("s3", "s3", "tests/s3", bed=True),
         molecule("asset_store", "rclone"),
         *(molecule("asset_mount", tool) for tool in ("rclone", "s3fs", "goofys", "geesefs")),
-        molecule("deploy", "rclone"),
+        *(molecule("deploy", tool) for tool in ("rclone", "s3fs")),
     ]
 
 

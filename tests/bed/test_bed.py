@@ -37,7 +37,9 @@ def on(host: str, *words: str) -> str:
 
 
 def output(*words: str) -> list:
-    return subprocess.run(words, text=True, capture_output=True, check=False).stdout.splitlines()
+    """The lines that a command writes, to either stream."""
+    done = subprocess.run(words, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    return done.stdout.splitlines()
 
 
 def processes() -> list:

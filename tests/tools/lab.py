@@ -46,9 +46,12 @@ class Bed:
         return dict(line.split("=", 1) for line in shown.split("\0") if "=" in line)
 
     def on(self, host: str, command: str, check: bool = True) -> str:
-        """What a shell command prints on a host, run as root. Raises CalledProcessError when it fails and ``check``."""
+        """What a shell command prints on a host, run as root, with ``\N{REPLACEMENT CHARACTER}`` for what isn't UTF-8.
+
+        Raises CalledProcessError when it fails and ``check``.
+        """
         remote = ["ssh", "-F", str(self.ssh_config), host, "sudo bash -c " + shlex.quote(command)]
-        return subprocess.run(remote, check=check, stdout=subprocess.PIPE, text=True).stdout
+        return subprocess.run(remote, check=check, stdout=subprocess.PIPE, text=True, errors="replace").stdout
 
     def restart(self, host: str) -> None:
         """Reboot a host: it goes down in order, and comes back with nothing but its disk."""

@@ -49,6 +49,11 @@ class Directory:
     bucket: str
 
     @property
+    def unit(self) -> str:
+        """The name of its systemd service, as systemd-escape makes it of a path without special characters."""
+        return f"adt-assets-{self.path.strip('/').replace('/', '-')}.service"
+
+    @property
     def source(self) -> Path:
         """Its place in the corpus."""
         return CORPUS / "site" / self.path.lstrip("/")
@@ -163,9 +168,16 @@ def prediction_errors() -> list[str]:
     return errors
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 40.0) -> None:
-    """Wait for a condition; an AssertionError after some seconds."""
+def wait_until(
+    true: Callable[[], bool], seconds: float = 40.0, explain: Callable[[], str] = lambda: "it did not come true in time"
+) -> None:
+    """Wait for a condition; an AssertionError with an explanation after some seconds."""
     end = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < end, "it did not come true in time"
+        assert time.monotonic() < end, explain()
         time.sleep(0.5)
+
+
+def in_front(host: str, directory: Directory = IMAGES) -> str:
+    """The type of file system that a webserver shows at a directory; empty while nothing is mounted there."""
+    return BED.on(host, f"findmnt -rno FSTYPE --mountpoint {directory.path} | tail -1 || true").strip()

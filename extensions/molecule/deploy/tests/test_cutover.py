@@ -16,6 +16,7 @@ import pytest
 from reader import Reader, digests
 from scenario import (
     BED,
+    CATALOG,
     DEFAULT_TOOL,
     DIRECTORIES,
     IMAGES,
@@ -24,6 +25,7 @@ from scenario import (
     TOOL,
     WEBSERVERS,
     deploy,
+    in_front,
     other_template,
     recap,
     unmount,
@@ -91,11 +93,6 @@ def readers() -> Iterator[list[Reader]]:
         assert seen["bad"] == 0, seen
 
 
-def in_front(host: str, path: str = IMAGES.path) -> str:
-    """The type of file system that a webserver shows at a directory."""
-    return BED.on(host, f"findmnt -rno FSTYPE --mountpoint {path} | tail -1 || true").strip()
-
-
 @pytest.fixture(scope="module", autouse=True)
 def images() -> Iterator[dict[str, str]]:
     """Variables of a plan with the images only: the other directories stay mounted, and the runs are short."""
@@ -116,7 +113,7 @@ def test_t2_h10_i2_nobody_misses_an_asset_on_a_way_back_that_is_killed_between_i
         assert int(count) == len(IMAGES.files)
         assert BED.on(host, f"stat -c %U {IMAGES.path}").strip() == "www-data"
         for other in set(DIRECTORIES) - {IMAGES}:
-            assert in_front(host, other.path).startswith("fuse")
+            assert in_front(host, other).startswith("fuse")
 
 
 @ONCE
@@ -132,7 +129,7 @@ def test_a_full_disk_on_the_webserver_is_told_before_anything_changes(images) ->
 
 
 def test_h10_a_mount_that_does_not_answer_leaves_the_local_files_serving(images) -> None:
-    broken = f"/etc/systemd/system/adt-assets-{IMAGES.path.strip('/').replace('/', '-')}.service.d"
+    broken = f"/etc/systemd/system/{IMAGES.unit}.d"
     text = r"[Service]\nType=exec\nExecStart=\nExecStart=/bin/sleep infinity\n"
     BED.on("web2", f"mkdir -p {broken} && printf '{text}' > {broken}/broken.conf && systemctl daemon-reload")
     try:
@@ -167,3 +164,11 @@ def test_t2_h10_i2_nobody_misses_an_asset_during_a_cutover_that_is_killed_betwee
     assert all(in_front(host).startswith("fuse") for host in WEBSERVERS)
     wait_until(lambda: BED.fetch("web2", f"images/{LATE}") == b"late\n")
     BED.on("web1", f"rm {IMAGES.path}/{LATE}")
+
+
+def test_h7_h9_a_late_edit_was_saved_and_the_buckets_file_stayed_in_front() -> None:
+    body = (IMAGES.source / EDITED).read_bytes()
+    assert BED.s3.get_object(Bucket=IMAGES.bucket, Key=EDITED)["Body"].read() == body
+    assert BED.fetch("web2", f"images/{EDITED}") == body
+    saved = [name for name in BED.objects(CATALOG) if name.startswith("conflicts/") and name.endswith(f"/{EDITED}")]
+    assert {BED.s3.get_object(Bucket=CATALOG, Key=name)["Body"].read() for name in saved} == {b"edited here\n"}

@@ -14,15 +14,26 @@ from scenario import (
     BED,
     DIRECTORIES,
     FOLDER,
+    IMAGES,
     ONCE,
     SITE,
     TEMPLATE,
+    WEBSERVERS,
     deploy,
+    md5,
     other_template,
+    wait_until,
     writes_seen,
 )
 
 pytestmark = ONCE
+
+PHP = b"php answers"  # what nginx says where there is no file
+READABLE = (
+    "find /etc /run /tmp /var/lib /opt/adt-assets -xdev -name site-packages -prune -o "
+    "-type f -perm /044 -size -1024k -exec cat {} +"
+)
+SECRET_PLACES = ("cat /proc/[0-9]*/cmdline | tr '\\0' ' '", "journalctl --no-pager -o cat", READABLE)
 
 
 @pytest.fixture
@@ -72,3 +83,27 @@ def test_h16_a_backup_by_the_plans_excludes_leaves_mounted_directories_out() -> 
     taken = listed.read_text().splitlines()
     assert "./media/readme.txt" in taken
     assert not [name for name in taken if "picture-" in name or name.endswith((".mp4", ".pdf"))]
+
+
+def test_h7_a_users_edit_stays_and_a_deleted_file_does_not_come_back() -> None:
+    edited, deleted = "00/picture-010.jpg", "00/picture-020.jpg"
+    BED.on("web1", f"cd {IMAGES.path} && sudo -u www-data sh -c 'echo edited > {edited}; rm -f {deleted}'")
+    wait_until(lambda: deleted not in BED.objects(IMAGES.bucket))
+    wait_until(lambda: BED.objects(IMAGES.bucket)[edited]["ETag"].strip('"') == md5(b"edited\n"))
+    deploy()
+    assert BED.s3.get_object(Bucket=IMAGES.bucket, Key=edited)["Body"].read() == b"edited\n"
+    assert deleted not in BED.objects(IMAGES.bucket)
+    for host in WEBSERVERS:
+        wait_until(lambda host=host: BED.fetch(host, f"images/{edited}") == b"edited\n")
+        wait_until(lambda host=host: BED.fetch(host, f"images/{deleted}") == PHP)
+
+
+def test_h23_no_secret_is_shown_even_with_vvv() -> None:
+    secret = BED.env["AWS_SECRET_ACCESS_KEY"]
+    done = deploy("-vvv", "--diff")
+    encoded = secret.replace("\\", "\\\\").replace('"', '\\"')
+    assert secret not in done.stdout
+    assert encoded not in done.stdout
+    for host in (*WEBSERVERS, "build1"):
+        for place in SECRET_PLACES:
+            assert secret not in BED.on(host, place, check=False), f"{host}: {place}"
