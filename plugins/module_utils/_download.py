@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from ._decide import Entry, is_ours
 from ._large import content_of
-from ._store import Listed, Store, error_code, explain
-from ._upload import SMALL_MAX, TRIES, Raced, is_awkward, is_final, md5, part_size, pause
+from ._store import Listed, Store, error_code, explain, pause
+from ._upload import SMALL_MAX, TRIES, Raced, is_awkward, is_final, md5, part_size
 
 _CHANGED = frozenset({"412", "PreconditionFailed", "404", "NoSuchKey"})
 

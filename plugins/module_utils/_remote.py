@@ -11,8 +11,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from ._backup import SourceError
-from ._store import Store, error_code, explain
-from ._upload import MIB, TRIES, is_awkward, is_final, pause
+from ._store import Store, error_code, explain, pause
+from ._upload import MIB, TRIES, is_awkward, is_final
 
 RANGE = 2 * MIB
 AHEAD = 4

@@ -13,15 +13,13 @@ import base64
 import contextlib
 import hashlib
 import io
-import random
 import re
 import threading
-import time
 from collections.abc import Sequence
 from typing import Any
 
 from ._headers import Headers
-from ._store import RETRYABLE_CODES, Store, error_code, explain
+from ._store import RETRYABLE_CODES, Store, error_code, explain, pause
 
 MIB = 1024 * 1024
 SMALL_MAX = 16 * MIB
@@ -89,11 +87,6 @@ def multipart_etag(digests: Sequence[str]) -> str:
     """The ETag of a multipart object from the MD5s of its parts."""
     joined = b"".join(bytes.fromhex(digest) for digest in digests)
     return f"{md5(joined)}-{len(digests)}"
-
-
-def pause(attempt: int) -> None:
-    """Wait before another try, longer each time, with jitter."""
-    time.sleep(random.uniform(0.05, min(10.0, 0.2 * 2**attempt)))  # noqa: S311
 
 
 class Uploader:
