@@ -176,7 +176,8 @@ class Config(NamedTuple):
     path: str
     bucket: str = ""  # none: this host has no settings for the directory (yet)
     store: dict[str, Any] | None = None  # endpoint_url, region, addressing_style, validate_certs, ca_bundle
-    credential: str = ""  # root-only file as the tool wants it; .json: access_key, secret_key, session_token
+    credential: str = ""  # root-only file as the tool wants it
+    keys: str = ""  # root-only file, JSON: access_key, secret_key, session_token
     symlinks: str = "none"
     keep_local: int = 0  # seconds
     write_back: bool = False  # uploads follow after close()
@@ -330,7 +331,7 @@ _REFUSED = {
 
 def ask_bucket(config: Config, seconds: float = 5.0) -> list[str]:
     """A few of the keys that the bucket holds. Raises MountError: unreachable, missing or refused."""
-    keys = json.loads(Path(config.credential + ".json").read_text(encoding="utf-8"))
+    keys = json.loads(Path(config.keys).read_text(encoding="utf-8"))
     store = config.store or {}
     url = f"{bucket_url(store, config.bucket)}?encoding-type=url&list-type=2&max-keys={KEYS_ASKED}"
     now = datetime.datetime.now(datetime.timezone.utc)
@@ -803,7 +804,8 @@ def retire(config: Config) -> dict[str, Any]:
     if not state.floor or state.beneath is None or not has_files(config.beneath):
         return {"deleted": 0, "kept": 0}
     if record["since"] is None:
-        raise MountError(f"{config.path}: its cutover was never completed; local files stay")
+        report(f"{config.path}: its cutover isn't complete; local files stay")
+        return {"deleted": 0, "kept": len(record["files"])}
     if time.time() < record["since"] + config.keep_local:
         return {"deleted": 0, "kept": len(record["files"]), "until": record["since"] + config.keep_local}
     prove(config)

@@ -46,6 +46,12 @@ def test_the_bucket_lies_over_a_floor(host, directory: Directory) -> None:
 def test_the_service_runs_and_starts_at_boot(host, directory: Directory) -> None:
     assert unit(host, directory).is_running
     assert unit(host, directory).is_enabled
+    name = host.check_output("systemd-escape --path %s", directory.path)
+    assert host.service(f"adt-assets-retire@{name}.timer").is_running
+
+
+def test_the_webserver_starts_after_the_mounts(host) -> None:
+    assert "adt-assets.target" in host.check_output("systemctl show -P After nginx").split()
 
 
 @EACH_DIRECTORY
@@ -85,7 +91,7 @@ def test_h23_credentials_are_in_root_only_files_and_nowhere_else(host) -> None:
             if plain(secret) in plain(files.extractfile(file).read().decode(errors="replace")):
                 assert (file.mode, file.uid) == (0o600, 0), file.name
                 holders += 1
-    assert holders == 2 * len((IMAGES, PRIVATE)), "each directory has its tool's credentials and the program's"
+    assert holders == 2, "the site has its tool's credentials and the program's"
     for shown in (
         "cat /proc/[0-9]*/cmdline | tr '\\0' ' '",
         "journalctl --no-pager -o cat",

@@ -43,8 +43,9 @@ STEPS_BACK = (
     "Refuse writes through the mount",
     "Copy what came last",
     "Compare the copy with the bucket",
-    "Stop the timer, the mount and then the floor",
-    "Remove its units, settings, credentials and cache",
+    "Stop the mount and its timer",
+    "Stop the floor",
+    "Remove its units, settings and cache",
 )
 STEPS_THERE = (
     "Copy late files into the bucket",
@@ -53,13 +54,13 @@ STEPS_THERE = (
     "Take what came in the meantime",
     "Mount the bucket and wait until it answers",
     "Begin the retention time",
-    "Delete local files when their time is up",
+    "Let the mount come back at boot",
 )
 
 
 QUICK = {
     "Copy what came last",
-    "Stop the timer, the mount and then the floor",
+    "Stop the floor",
     "Take what came in the meantime",
     "Begin the retention time",
 }
