@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 RUN := . tests/env.sh &&
 
-.PHONY: help setup demo demo-down test lint units sanity soak bench bed-up bed-down
+.PHONY: help setup demo demo-down test lint units sanity soak capabilities bench bed-up bed-down
 
 help: ## Show the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,6 +30,9 @@ sanity: setup ## Only ansible-test sanity
 
 soak: setup ## The cutover and the way back, killed before every step
 	@$(RUN) ADT_SOAK=1 python tests/all.py molecule-deploy-rclone
+
+capabilities: setup ## Measure what each mount tool can do, and write it into the guide
+	@$(RUN) python benchmarks/capabilities.py
 
 bench: setup ## Compare the sync engine with rclone on the same work
 	@$(RUN) python benchmarks/sync.py

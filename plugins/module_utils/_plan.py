@@ -389,6 +389,17 @@ def _check_tool(reader: _Reader, directories: list[_Directory], tool: Optional[T
             reader.notes.warnings.append(
                 f"{DIRECTORIES}: {words[capability]} with the mount tool {tool.name} is slow or incomplete"
             )
+    writing = tool.lacks(("append", "modify", "truncate"))
+    if directories and writing:
+        reader.notes.warnings.append(
+            f"{DIRECTORIES}: the mount tool {tool.name} can't do {', '.join(writing)}: programs that add to files or "
+            "change them in place fail or lose what they write"
+        )
+    naming = tool.lacks(("rename", "replace", "rename_directory", "symlink", "case"))
+    if directories and naming:
+        reader.notes.advice.append(
+            f"the mount tool {tool.name} can't do {', '.join(naming)} in the mounted directories"
+        )
 
 
 def _directories(reader: _Reader, webroot: str, dotted: str) -> list[_Directory]:

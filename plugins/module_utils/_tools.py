@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
@@ -25,8 +26,10 @@ class ToolTableError(Exception):
 
 @dataclass(frozen=True)
 class Tool:
-    """The part of a tool table that planning needs. Capabilities are ``yes``, ``warn`` or ``no``.
+    """The part of a tool table that planning needs.
 
+    ``capabilities``: what a plan may ask for, ``yes``, ``warn`` or ``no``. ``operations``: what programs can do with
+    files, ``yes``, ``refused`` (with an error) or ``ignored`` (without), as tests/tools/probe.py measures it.
     ``buildstyles_words``: how it can be installed, in the words of ``buildstyles.dat``.
     """
 
@@ -35,10 +38,15 @@ class Tool:
     buildstyles_names: tuple[str, ...]
     buildstyles_words: tuple[str, ...]
     capabilities: dict[str, str]
+    operations: dict[str, str]
 
     def can(self, capability: str) -> str:
         """``yes``, ``warn`` or ``no``; what a table doesn't say is ``no``."""
         return self.capabilities.get(capability, "no")
+
+    def lacks(self, operations: Iterable[str]) -> list[str]:
+        """Those of some operations that don't work."""
+        return [name for name in operations if self.operations.get(name) != "yes"]
 
 
 @dataclass(frozen=True)
@@ -74,15 +82,17 @@ def _read(table: Path) -> Any:
 def _tool(content: Any, table: Path) -> Tool:
     try:
         entry = content[_TOP]
-        capabilities = {str(name): _word(value) for name, value in entry["capabilities"].items()}
+        capabilities, operations = (
+            {str(name): _word(value) for name, value in entry[part].items()} for part in ("capabilities", "operations")
+        )
         names = tuple(str(name) for name in entry["buildstyles_names"])
         methods = entry["buildstyles_methods"].items()
         words = tuple(word for word, method in methods if word in INSTALL_WORDS and method in entry["install_methods"])
         if len(words) != len(methods):
             raise ToolTableError(f"the tool table {table} has buildstyles_methods that map no word to a method")
-        return Tool(str(entry["name"]), bool(entry.get("default", False)), names, words, capabilities)
+        return Tool(str(entry["name"]), bool(entry.get("default", False)), names, words, capabilities, operations)
     except (KeyError, TypeError, AttributeError) as error:
-        needed = "name, buildstyles_names, buildstyles_methods, install_methods and capabilities"
+        needed = "name, buildstyles_names, buildstyles_methods, install_methods, capabilities and operations"
         raise ToolTableError(f"the tool table {table} needs {_TOP} with {needed} ({error!r})") from error
 
 

@@ -9,6 +9,7 @@ import base64
 import io
 import tarfile
 
+import probe
 import pytest
 from scenario import BED, IMAGES, PRIVATE, TABLE, WEBSERVER_HOSTS, WEBSERVERS, Directory, md5, prediction_errors
 
@@ -101,7 +102,7 @@ def test_h23_credentials_are_in_root_only_files_and_nowhere_else(host) -> None:
 
 
 def test_mode_and_time_show_through_the_mount_where_the_tool_keeps_them(host) -> None:
-    kept = TABLE["capabilities"]
+    kept = TABLE["operations"]
     listed = host.check_output("cd %s && find . -type f -printf '%%m %%Ts %%s %%P\\n'", PRIVATE.path)
     seen = {
         name: (int(mode, 8), int(time), int(size)) for mode, time, size, name in map(str.split, listed.splitlines())
@@ -115,6 +116,10 @@ def test_mode_and_time_show_through_the_mount_where_the_tool_keeps_them(host) ->
             assert mode == status.st_mode & 0o777, key
         if kept["mtime"] == "yes":
             assert time == int(status.st_mtime), key
+
+
+def test_the_tools_table_says_what_programs_can_do() -> None:
+    assert probe.operations() == TABLE["operations"]
 
 
 def test_check_mode_predicted_what_the_first_run_changed() -> None:

@@ -15,10 +15,21 @@ from ansible_collections.adt.assets.plugins.module_utils._plan import Options, m
 from ansible_collections.adt.assets.plugins.module_utils._template import parse_template, template_from_values
 from ansible_collections.adt.assets.plugins.module_utils._tools import BuildStyle, Tool
 
+WORKS = dict.fromkeys(
+    ("append", "modify", "truncate", "rename", "replace", "rename_directory", "symlink", "case"), "yes"
+)
 TOOLS = {
-    "alpha": Tool("alpha", True, ("alpha",), (), {"whole_webroot": "yes", "merge": "yes"}),
-    "beta": Tool("beta", False, ("beta", "bet"), ("binary", "repo"), {"whole_webroot": "no", "merge": "no"}),
-    "gamma": Tool("gamma", False, ("gamma",), (), {"whole_webroot": "warn", "merge": "warn"}),
+    "alpha": Tool("alpha", True, ("alpha",), (), {"whole_webroot": "yes", "merge": "yes"}, WORKS),
+    "beta": Tool("beta", False, ("beta", "bet"), ("binary", "repo"), {"whole_webroot": "no", "merge": "no"}, WORKS),
+    "gamma": Tool("gamma", False, ("gamma",), (), {"whole_webroot": "warn", "merge": "warn"}, WORKS),
+    "epsilon": Tool(
+        "epsilon",
+        False,
+        ("epsilon",),
+        (),
+        {},
+        {**WORKS, "append": "refused", "modify": "ignored", "symlink": "refused"},
+    ),
 }
 SETTINGS = {
     "PERSIST_ASSETS_TO_DATASTORE": "1",
@@ -583,7 +594,7 @@ def test_the_tool_is_the_options_then_buildstyles_then_the_default():
     style = {"buildstyles": BuildStyle("bet", "binary", 7), "buildstyles_file": "buildstyles.dat"}
     assert (plan(**style)["tool"], plan(**style)["tool_install"]) == ("beta", "binary")
     assert (plan(tool="gamma", **style)["tool"], plan(tool="gamma", **style)["tool_install"]) == ("gamma", None)
-    known = "is no mount tool that is known here; write one of alpha, beta, gamma"
+    known = "is no mount tool that is known here; write one of alpha, beta, epsilon, gamma"
     (problem,) = problems(buildstyles=BuildStyle("x", None, 7), buildstyles_file="buildstyles.dat")
     assert problem == f"buildstyles.dat:7: DATASTOREMOUNTTOOL: 'x' {known}"
     (problem,) = problems(tool="bet")
@@ -608,6 +619,15 @@ def test_what_a_tool_cannot_do_is_said_before_anything_happens(text, word):
     (warning,) = plan(changes, tool="gamma")["warnings"]
     assert f"{word} with the mount tool gamma is slow or incomplete" in warning
     assert plan(changes, tool="alpha")["warnings"] == []
+
+
+def test_operations_that_a_tool_cannot_do_are_a_warning_where_data_is_lost_and_otherwise_advice():
+    made = plan({"APPLICATION": None}, tool="epsilon")
+    (warning,) = made["warnings"]
+    assert "the mount tool epsilon can't do append, modify: programs that add to files" in warning
+    assert "the mount tool epsilon can't do symlink in the mounted directories" in made["advice"]
+    local = plan({"APPLICATION": None, "PERSIST_ASSETS_TO_DATASTORE": "0"}, tool="epsilon")
+    assert not [said for said in local["warnings"] + local["advice"] if "epsilon" in said]
 
 
 ENTRIES = st.one_of(

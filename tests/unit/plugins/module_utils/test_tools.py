@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ansible_collections.adt.assets.plugins.module_utils._tools import (
@@ -19,7 +21,8 @@ __asset_mount_tool:
   buildstyles_names: [alpha, alf]
   buildstyles_methods: {repo: package, binary: url}
   install_methods: {url: {}, package: {packages: [alpha]}}
-  capabilities: {whole_webroot: yes, merge: no, symlink: warn, append: "yes"}
+  capabilities: {whole_webroot: yes, merge: no, untrusted_certificates: warn}
+  operations: {create: yes, append: refused}
   command: ["{{ binary }}"]
 """
 
@@ -32,9 +35,10 @@ def test_tables_are_read_from_a_directory(tmp_path):
     assert tools["alpha"].default
     assert tools["alpha"].buildstyles_names == ("alpha", "alf")
     assert tools["alpha"].buildstyles_words == ("repo", "binary")
-    assert [tools["alpha"].can(what) for what in ("whole_webroot", "merge", "symlink", "append", "flying")] == [
-        "yes", "no", "warn", "yes", "no",
+    assert [tools["alpha"].can(what) for what in ("whole_webroot", "merge", "untrusted_certificates", "flying")] == [
+        "yes", "no", "warn", "no",
     ]  # fmt: skip
+    assert tools["alpha"].lacks(("create", "append", "flying")) == ["append", "flying"]
 
 
 @pytest.mark.parametrize(
@@ -64,6 +68,19 @@ def test_no_table_at_all_is_an_error(tmp_path):
 def test_the_collections_own_tables_can_be_planned_with():
     for tool in load_tools().values():
         assert {tool.can("whole_webroot"), tool.can("merge")} <= {"yes", "warn", "no"}
+        assert set(tool.operations.values()) <= {"yes", "refused", "ignored"}
+
+
+def test_the_guide_says_what_the_tables_say():
+    """The guide's table of operations as `make capabilities` writes it: a head of tool names, then a row for each."""
+    guide = Path(__file__).parents[4] / "docs" / "docsite" / "rst" / "guide_mount_tools.rst"
+    rows = [row.split("\n     - ") for row in guide.read_text().split("\n   * - ")[1:]]
+    names = next(row for row in rows if row[0] == "Operation")[1:]
+    tools = load_tools()
+    assert sorted(name.strip() for name in names) == sorted(tools)
+    for position, name in enumerate(names, 1):
+        said = {row[0].strip("`"): row[position].split()[0] for row in rows if row[0].startswith("``")}
+        assert said == tools[name.strip()].operations
 
 
 def test_buildstyles_names_the_tool_and_how_it_is_installed():
