@@ -56,6 +56,8 @@ BUSY_SECONDS = 60.0
 FLUSH_SECONDS = 30.0
 LEAVE_SECONDS = 20.0
 KEYS_ASKED = 20
+KEYS_MAX = 1000  # a page of a listing
+NAMES_SHOWN = 20
 REACH_SECONDS = 30.0
 NAMES_MAX = 5000
 CHUNK = 1 << 20
@@ -179,9 +181,12 @@ class Config(NamedTuple):
     credential: str = ""  # root-only file as the tool wants it
     keys: str = ""  # root-only file, JSON: access_key, secret_key, session_token
     symlinks: str = "none"
-    keep_local: int = 0  # seconds
+    keep_local: float = 0  # seconds
     write_back: bool = False  # uploads follow after close()
     fsync_uploads: bool = False  # an fsync of the whole directory returns after every upload was tried
+    retry_seconds: float = 0.0  # after which such uploads that failed are tried again
+    cache: str = ""  # the tool's own directory
+    waits_in_cache: dict[str, Any] | None = None  # folder, depth, key: where the cache notes what has to be uploaded
     remote_control: dict[str, Any] | None = None  # socket, request, count
 
     @property
@@ -220,10 +225,10 @@ def load_config(name: str) -> Config:
     """Raises MountError when this host has no such directory."""
     try:
         settings = json.loads((CONFIG_DIR / (name + ".json")).read_text(encoding="utf-8"))
-        known = {
-            key: value for key, value in settings.items() if key in Config._fields
-        }  # another version may have written it
-        return Config(**{**known, "name": name})
+        # Another version may have written it; older Ansible makes strings of numbers.
+        known = {key: value for key, value in settings.items() if key in Config._fields}
+        numbers = {key: float(known[key]) for key in ("keep_local", "retry_seconds") if key in known}
+        return Config(**{**known, **numbers, "name": name})
     except FileNotFoundError:
         raise MountError(f"no asset directory {name} on this host: {CONFIG_DIR} has no settings for it")
 
@@ -331,9 +336,28 @@ _REFUSED = {
 
 def ask_bucket(config: Config, seconds: float = 5.0) -> list[str]:
     """A few of the keys that the bucket holds. Raises MountError: unreachable, missing or refused."""
+    return list(_list_page(config, seconds, KEYS_ASKED)[0])
+
+
+def list_bucket(config: Config, seconds: float = 30.0) -> dict[str, int]:
+    """Every key of the bucket and its size in bytes. Raises MountError as ask_bucket does; seconds are per page."""
+    found: dict[str, int] = {}
+    token: str | None = ""
+    while token is not None:
+        page, token = _list_page(config, seconds, KEYS_MAX, token)
+        found |= page
+    return found
+
+
+def _list_page(config: Config, seconds: float, count: int, token: str = "") -> tuple[dict[str, int], str | None]:
+    """Keys with sizes, and what the next page is asked for with."""
     keys = json.loads(Path(config.keys).read_text(encoding="utf-8"))
     store = config.store or {}
-    url = f"{bucket_url(store, config.bucket)}?encoding-type=url&list-type=2&max-keys={KEYS_ASKED}"
+    query = {"encoding-type": "url", "list-type": "2", "max-keys": str(count)}
+    if token:
+        query["continuation-token"] = token
+    asked = "&".join(f"{name}={quote(value, safe='')}" for name, value in sorted(query.items()))
+    url = f"{bucket_url(store, config.bucket)}?{asked}"
     now = datetime.datetime.now(datetime.timezone.utc)
     headers = sign("GET", url, store.get("region") or "us-east-1", keys, now)
     where = f"bucket {config.bucket} at {store['endpoint_url']}"
@@ -347,7 +371,11 @@ def ask_bucket(config: Config, seconds: float = 5.0) -> list[str]:
         raise MountError(f"{where}: {_REFUSED.get(error.code, f'S3 answers {error.code}')}")
     except (OSError, http.client.HTTPException, ET.ParseError) as error:
         raise MountError(f"{where}: S3 can't be reached ({getattr(error, 'reason', error)})")
-    return [unquote_plus(key.text or "") for key in listing.iterfind("{*}Contents/{*}Key")]
+    found = {
+        unquote_plus(item.findtext("{*}Key") or ""): int(item.findtext("{*}Size") or 0)
+        for item in listing.iterfind("{*}Contents")
+    }
+    return found, listing.findtext("{*}NextContinuationToken") or None
 
 
 def shown_as(keys: list[str], symlinks: str) -> list[str]:
@@ -461,6 +489,83 @@ def reach(config: Config) -> dict[str, Any]:
             if time.monotonic() >= deadline:
                 raise
         time.sleep(2)
+
+
+def waiting_in_cache(config: Config) -> list[str]:
+    """The files that the tool's cache says have to be uploaded, whether the mount runs or not."""
+    if not config.waits_in_cache:
+        return []
+    top = Path(config.cache, config.waits_in_cache["folder"])
+    names = []
+    for note in sorted(path for path in top.rglob("*") if path.is_file()):
+        try:
+            waits = json.loads(note.read_bytes()).get(config.waits_in_cache["key"])
+        except (FileNotFoundError, ValueError):  # it was uploaded just now, or is being written
+            waits = note.exists()
+        if waits:
+            names.append("/".join(note.relative_to(top).parts[config.waits_in_cache["depth"] :]))
+    return names
+
+
+def unlike_bucket(config: Config) -> list[str]:
+    """Files that the mount shows and the bucket lacks or has with another size."""
+    shown = limited(
+        lambda: {name: status.st_size for name, status in local_files(config.path)}, FLUSH_SECONDS + BUSY_SECONDS
+    )
+    there = list_bucket(config)
+    return sorted(name for name, size in shown.items() if there.get(name) != size)
+
+
+def not_uploaded(config: Config) -> list[str]:
+    """What isn't in the bucket yet, by name where that is quickly known. Raises MountError when nobody can tell."""
+    if config.state().fuse is None:
+        return waiting_in_cache(config)
+    count = pending(config)
+    if count is None:
+        raise MountError(f"{config.path}: the mount can't say what is pending")
+    if count:
+        return [f"{count} files"]
+    if not config.fsync_uploads:
+        return waiting_in_cache(config)
+    # What failed while S3 was away is tried again after a while, and only the bucket tells whether it worked.
+    ask_bucket(config)
+    time.sleep(config.retry_seconds)
+    pending(config)
+    return unlike_bucket(config)
+
+
+def drain(config: Config, seconds: float) -> dict[str, Any]:
+    """Refuse writes through the mount, then wait until every file is in the bucket.
+
+    Raises MountError after some seconds, with the names of what isn't; writes are allowed again then.
+    """
+    mounted = config.state().fuse is not None
+    if mounted:
+        set_read_only(config, True)
+    deadline = time.monotonic() + seconds
+    while True:
+        why = ""
+        try:
+            names = not_uploaded(config)
+            if not names:
+                return {"pending": 0}
+        except MountError as error:
+            names, why = [], f" ({error})"
+        if time.monotonic() >= deadline or not mounted:
+            break
+        time.sleep(0.5)
+    names = waiting_in_cache(config) or names or ["nobody can tell what"]
+    listed = ", ".join(names[:NAMES_SHOWN]) + ", …" * (len(names) > NAMES_SHOWN)
+    if not mounted:
+        raise MountError(
+            f"{config.path}: nothing is mounted, and files wait to be uploaded: {listed}{why}. "
+            f"Start {config.unit} when S3 answers, and try again"
+        )
+    set_read_only(config, False)
+    raise MountError(
+        f"{config.path}: not uploaded after {seconds:.0f} s: {listed}{why}. "
+        "Writes are allowed again; nothing was taken away"
+    )
 
 
 def _dig(answer: Any, where: str) -> Any:
@@ -1082,15 +1187,17 @@ VERBS: dict[str, Callable[[Config], Any]] = {
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="mount.py", description="Works on one asset directory of this webserver.")
-    parser.add_argument("verb", choices=[*VERBS, "watch"])
+    parser.add_argument("verb", choices=[*VERBS, "drain", "watch"])
     parser.add_argument("name", nargs="?", help="the directory's path as systemd-escape --path writes it")
+    parser.add_argument("--seconds", type=float, default=600, help="how long drain waits (default: %(default)s)")
     options = parser.parse_args(arguments)
     if options.verb == "watch":
         watch()
     if options.name is None:
         parser.error("which directory?")
     try:
-        result = VERBS[options.verb](load_config(options.name))
+        config = load_config(options.name)
+        result = drain(config, options.seconds) if options.verb == "drain" else VERBS[options.verb](config)
     except (MountError, OSError) as error:
         report(str(error))
         return 1

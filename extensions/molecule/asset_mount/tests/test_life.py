@@ -1,19 +1,36 @@
 # Copyright (c) adt.assets contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a mount lives through: its process dies or hangs (T6), its webserver reboots with and without S3 (T19)."""
+"""What a mount lives through.
+
+Its process dies or hangs (T6), its webserver is drained (T7) and reboots (T19), with and without S3.
+"""
 
 from __future__ import annotations
 
 import json
+import shlex
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
-from scenario import BED, IMAGES, in_front, wait_until
+from scenario import BED, IMAGES, SOAK, TABLE, in_front, wait_until
 
 HOST = "web2"
 PICTURE = "00/picture-000.jpg"
 REPAIR_SECONDS = 15
+# T7 asks for 200 rounds over the four tools.
+ROUNDS = 50 if SOAK else 2
+READ_ONLY = "Read-only file system"
+WRITER = f"""
+cd {IMAGES.path} && rm -f /tmp/written
+for number in $(seq 200); do
+    head -c $((number % 40 * 10000 + 1)) /dev/urandom > /tmp/one
+    cp /tmp/one by-{{round}}-$number.bin && echo "by-{{round}}-$number.bin $(md5sum < /tmp/one)" >> /tmp/written
+done
+true
+"""
 
 
 def served() -> bytes | None:
@@ -26,10 +43,31 @@ def process() -> str:
     return BED.on(HOST, f"systemctl show -P MainPID {IMAGES.unit}").strip()
 
 
+def program(verb: str, options: str = "", check: bool = True) -> str:
+    """What the program on the webserver says to a verb, to either stream."""
+    name = IMAGES.unit.removeprefix("adt-assets-").removesuffix(".service")
+    return BED.on(HOST, f"python3 -I /usr/local/lib/adt-assets/mount.py {verb} {name} {options} 2>&1", check)
+
+
 def told() -> str:
     """What ``status`` says has happened last."""
-    name = IMAGES.unit.removeprefix("adt-assets-").removesuffix(".service")
-    return json.loads(BED.on(HOST, f"python3 -I /usr/local/lib/adt-assets/mount.py status {name}"))["event"]["what"]
+    return json.loads(program("status"))["event"]["what"]
+
+
+def write(name: str) -> str:
+    """What writing a file as the webserver's user says."""
+    return BED.on(HOST, f"sudo -u www-data sh -c 'echo {name} > {IMAGES.path}/{name}' 2>&1", check=False)
+
+
+@contextmanager
+def without_s3() -> Iterator[None]:
+    """The webserver can't reach S3 inside the block."""
+    store = BED.address("store1")
+    BED.on(HOST, f"ip route add unreachable {store}")
+    try:
+        yield
+    finally:
+        BED.on(HOST, f"ip route del unreachable {store}")
 
 
 @pytest.mark.parametrize("signal", ["KILL", "STOP"])
@@ -47,6 +85,40 @@ def test_t6_a_mount_whose_process_dies_or_hangs_is_repaired_in_time_and_that_is_
     assert {"KILL": "the mount ended", "STOP": "did not answer"}[signal] in journal
 
 
+def test_t7_h14_a_webserver_that_is_drained_while_files_are_written_loses_none() -> None:
+    for number in range(ROUNDS):
+        writer = WRITER.format(round=number)
+        BED.on(HOST, f"systemd-run --quiet --collect --unit writer --uid www-data bash -c {shlex.quote(writer)}")
+        time.sleep(1.5)
+        assert json.loads(program("drain", "--seconds 120")) == {"pending": 0}
+        assert READ_ONLY in write("too-late")
+        BED.on(HOST, f"systemctl stop writer; systemctl stop {IMAGES.unit}")
+        written = [line.split() for line in BED.on(HOST, "cat /tmp/written").splitlines()]
+        assert len(written) > 3, "nobody was writing"
+        there = BED.objects(IMAGES.bucket)
+        lost = [name for name, digest, _dash in written if name not in there or digest not in there[name]["ETag"]]
+        assert lost == []
+        assert READ_ONLY in write("beneath"), "a write fell beneath the mountpoint"
+        BED.on(HOST, f"systemctl start {IMAGES.unit}; rm -f {IMAGES.path}/by-*")
+
+
+@pytest.mark.skipif(not TABLE["waits_in_cache"], reason="its uploads end before close() does, or live in its memory")
+def test_h12_what_waits_to_be_uploaded_is_named_and_never_thrown_away() -> None:
+    with without_s3():
+        assert write("waiting.txt") == ""
+        said = program("drain", "--seconds 3", check=False)
+        assert "waiting.txt" in said and "Writes are allowed again" in said
+        assert write("waiting.txt") == "", "writes are still refused"
+        BED.on(HOST, f"systemctl stop {IMAGES.unit}")
+        said = program("drain", check=False)
+        assert "waiting.txt" in said and "nothing is mounted" in said
+    BED.on(HOST, f"systemctl start {IMAGES.unit}")
+    wait_until(lambda: "waiting.txt" in BED.objects(IMAGES.bucket))
+    assert json.loads(program("drain")) == {"pending": 0}
+    program("writable")
+    BED.on(HOST, f"rm {IMAGES.path}/waiting.txt")
+
+
 def test_t19_the_mounts_come_back_after_a_reboot() -> None:
     BED.restart(HOST)
     assert in_front(HOST).startswith("fuse")
@@ -54,17 +126,11 @@ def test_t19_the_mounts_come_back_after_a_reboot() -> None:
 
 
 def test_t19_a_reboot_without_s3_serves_local_files_writes_nothing_beneath_and_recovers() -> None:
-    store = BED.address("store1")
-    BED.on(HOST, f"ip route add unreachable {store}")
-    try:
+    with without_s3():
         began = time.monotonic()
         BED.restart(HOST)
         assert time.monotonic() - began < 120, "boot was blocked"
         assert not in_front(HOST).startswith("fuse")
         assert served() == (IMAGES.source / PICTURE).read_bytes()
-        assert "Read-only file system" in BED.on(HOST, f"sudo -u www-data touch {IMAGES.path}/beneath 2>&1 || true"), (
-            "a write fell beneath the mountpoint"
-        )
-    finally:
-        BED.on(HOST, f"ip route del unreachable {store}")
+        assert READ_ONLY in write("beneath"), "a write fell beneath the mountpoint"
     wait_until(lambda: in_front(HOST).startswith("fuse"), 30)

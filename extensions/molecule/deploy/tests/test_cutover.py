@@ -40,7 +40,7 @@ HERE = ("--limit", "webservers")
 # The tasks that are steps. A run is killed before each of them in `make soak`, before some in `make test`, and with the
 # default tool only: the steps are the same for all.
 STEPS_BACK = (
-    "Refuse writes through the mount",
+    "Refuse writes and wait for uploads",
     "Copy what came last",
     "Compare the copy with the bucket",
     "Stop the mount and its timer",

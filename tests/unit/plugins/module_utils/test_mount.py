@@ -377,6 +377,46 @@ def test_pending_is_zero_after_an_fsync_where_that_uploads(tmp_path: Path):
         _mount.pending(config._replace(path=str(tmp_path / "gone")))
 
 
+def cached(tmp_path: Path, **notes: str) -> _mount.Config:
+    """A directory whose tool keeps these notes about its cached files."""
+    folder = tmp_path / "meta" / "store" / "bucket" / "deep"
+    folder.mkdir(parents=True)
+    for name, note in notes.items():
+        (folder / name).write_text(note)
+    return _mount.Config(
+        "n",
+        str(tmp_path),
+        cache=str(tmp_path),
+        waits_in_cache={"folder": "meta", "depth": 2, "key": "Dirty"},
+    )
+
+
+def test_h12_the_cache_says_which_files_wait_and_what_cannot_be_read_counts_as_waiting(tmp_path: Path):
+    config = cached(tmp_path, clean='{"Dirty": false}', waits='{"Dirty": true}', torn='{"Dir', old="{}")
+    assert _mount.waiting_in_cache(config) == ["deep/torn", "deep/waits"]
+    assert _mount.waiting_in_cache(config._replace(waits_in_cache=None)) == []
+    assert _mount.waiting_in_cache(config._replace(cache=str(tmp_path / "gone"))) == []
+
+
+def test_h12_draining_what_is_not_mounted_names_what_waits_and_says_what_to_do(tmp_path: Path):
+    config = cached(tmp_path, waits='{"Dirty": true}')
+    with pytest.raises(MountError, match=r"nothing is mounted.*deep/waits.*Start adt-assets-n.service"):
+        _mount.drain(config, 60)
+    (tmp_path / "meta/store/bucket/deep/waits").unlink()
+    assert _mount.drain(config, 60) == {"pending": 0}
+
+
+def test_h14_draining_allows_writes_again_when_it_takes_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    config = cached(tmp_path, waits='{"Dirty": true}')
+    fuse = _mount.Mount(1, 0, "0:1", "/", str(tmp_path), ("rw",), "fuse.x", "x")
+    monkeypatch.setattr(_mount.Config, "state", lambda _config: _mount.State(None, True, fuse, None, ()))
+    turns: list[bool] = []
+    monkeypatch.setattr(_mount, "set_read_only", lambda _config, read_only: turns.append(read_only))
+    with pytest.raises(MountError, match=r"not uploaded after 1 s: deep/waits\. Writes are allowed again"):
+        _mount.drain(config, 1)
+    assert turns == [True, False]
+
+
 class Scene:
     """One mounted directory as the watch meets it; what its questions are answered, and what it did."""
 
