@@ -28,8 +28,8 @@ units: setup ## Only the unit tests
 sanity: setup ## Only ansible-test sanity
 	@$(RUN) python tests/all.py sanity
 
-soak: setup ## The cutover and the way back, killed before every step
-	@$(RUN) ADT_SOAK=1 python tests/all.py molecule-deploy-rclone
+soak: setup ## Full counts: cutover and way back killed before every step, drained 200 times while files are written
+	@$(RUN) ADT_SOAK=1 python tests/all.py molecule-deploy-rclone molecule-asset_mount
 
 capabilities: setup ## Measure what each mount tool can do, and write it into the guide
 	@$(RUN) python benchmarks/capabilities.py

@@ -217,12 +217,17 @@ def bed() -> Iterator[None]:
             subprocess.run([*command, "down", "--name", name], check=True)
 
 
+def is_meant(stage: Stage, word: str) -> bool:
+    """Whether a word of the command line names a stage: ``molecule``, ``molecule-deploy``, ``molecule-deploy-s3fs``."""
+    return word == stage.group or f"{stage.name}-".startswith(f"{word}-")
+
+
 def main() -> int:
     """Run the chosen groups or stages; 0 when nothing failed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("only", nargs="*", help="groups or stages to run, all by default")
+    parser.add_argument("only", nargs="*", help="groups, stages or beginnings of their names to run, all by default")
     chosen = parser.parse_args().only
-    todo = [stage for stage in stages() if not chosen or {stage.name, stage.group} & set(chosen)]
+    todo = [stage for stage in stages() if not chosen or any(is_meant(stage, word) for word in chosen)]
     if not todo:
         parser.error(f"no such stage; there are: {', '.join(stage.name for stage in stages())}")
     LOGS.mkdir(parents=True, exist_ok=True)

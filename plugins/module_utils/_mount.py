@@ -507,17 +507,21 @@ def waiting_in_cache(config: Config) -> list[str]:
     return names
 
 
-def unlike_bucket(config: Config) -> list[str]:
-    """Files that the mount shows and the bucket lacks or has with another size."""
-    shown = limited(
-        lambda: {name: status.st_size for name, status in local_files(config.path)}, FLUSH_SECONDS + BUSY_SECONDS
-    )
+def unlike_bucket(config: Config, seconds: float) -> list[str]:
+    """Files that the mount shows, and the bucket lacks or has with another size.
+
+    Raises MountError when the mount hasn't shown all of them after some seconds.
+    """
+    shown = limited(lambda: {name: status.st_size for name, status in local_files(config.path)}, seconds)
     there = list_bucket(config)
     return sorted(name for name, size in shown.items() if there.get(name) != size)
 
 
-def not_uploaded(config: Config) -> list[str]:
-    """What isn't in the bucket yet, by name where that is quickly known. Raises MountError when nobody can tell."""
+def not_uploaded(config: Config, seconds: float) -> list[str]:
+    """What isn't in the bucket yet, by name where that is quickly known.
+
+    Raises MountError when nobody can tell, or not within some seconds.
+    """
     if config.state().fuse is None:
         return waiting_in_cache(config)
     count = pending(config)
@@ -531,7 +535,7 @@ def not_uploaded(config: Config) -> list[str]:
     ask_bucket(config)
     time.sleep(config.retry_seconds)
     pending(config)
-    return unlike_bucket(config)
+    return unlike_bucket(config, seconds)
 
 
 def drain(config: Config, seconds: float) -> dict[str, Any]:
@@ -546,7 +550,7 @@ def drain(config: Config, seconds: float) -> dict[str, Any]:
     while True:
         why = ""
         try:
-            names = not_uploaded(config)
+            names = not_uploaded(config, max(FLUSH_SECONDS, deadline - time.monotonic()))
             if not names:
                 return {"pending": 0}
         except MountError as error:
