@@ -11,7 +11,7 @@ import secrets
 import time
 from pathlib import Path
 
-from scenario import BED, IMAGES, WEBSERVERS, md5, wait_until
+from scenario import BED, IMAGES, WEBSERVERS, md5, wait_until, without_s3
 
 PROGRAM = Path(__file__).with_name("operations.py")
 SEEN_SECONDS = 120  # longer than any tool's caches
@@ -24,7 +24,7 @@ def _run(host: str, phase: str, folder: str) -> dict[str, str]:
 
 
 def operations() -> dict[str, str]:
-    """Each operation: yes, refused (an error), or ignored (no error, but the other webserver sees nothing of it)."""
+    """Each operation: yes, refused (an error), or ignored (no error, but the other webserver doesn't see it done)."""
     here, there = WEBSERVERS
     folder = f"{IMAGES.path}/probe-{secrets.token_hex(4)}"
     done = _run(here, "do", folder)
@@ -84,19 +84,15 @@ def outage() -> dict[str, tuple[bool, float]]:
     ``warm``: a file that was read before. ``cold``: one that wasn't. ``new``: a file that is written.
     """
     host = WEBSERVERS[0]
-    store = BED.address("store1")
     warm, cold = [f"{IMAGES.path}/{name}" for name in sorted(IMAGES.files) if name.startswith("00/picture")][:2]
     ask = {"warm": f"cat {warm}", "cold": f"cat {cold}", "new": f"sh -c 'echo x > {IMAGES.path}/00/in-outage.txt'"}
     BED.on(host, f"ls -l {IMAGES.path}/00; cat {warm}")
     answers = {}
-    BED.on(host, f"ip route add unreachable {store}")
-    try:
+    with without_s3(host):
         for name, command in ask.items():
             began = time.monotonic()
             said = BED.on(host, f"timeout 60 sudo -u www-data {command} >/dev/null 2>&1; echo $?")
             answers[name] = (said.strip() == "0", round(time.monotonic() - began, 1))
-    finally:
-        BED.on(host, f"ip route del unreachable {store}")
     return answers
 
 

@@ -49,9 +49,14 @@ class Directory:
     bucket: str
 
     @property
+    def name(self) -> str:
+        """Its path as systemd-escape writes one without special characters."""
+        return self.path.strip("/").replace("/", "-")
+
+    @property
     def unit(self) -> str:
-        """The name of its systemd service, as systemd-escape makes it of a path without special characters."""
-        return f"adt-assets-{self.path.strip('/').replace('/', '-')}.service"
+        """Its systemd service."""
+        return f"adt-assets-{self.name}.service"
 
     @property
     def source(self) -> Path:
@@ -176,6 +181,17 @@ def wait_until(
     while not true():
         assert time.monotonic() < end, explain()
         time.sleep(0.5)
+
+
+@contextmanager
+def without_s3(host: str) -> Iterator[None]:
+    """A host can't reach S3 inside the block."""
+    store = BED.address("store1")
+    BED.on(host, f"ip route add unreachable {store}")
+    try:
+        yield
+    finally:
+        BED.on(host, f"ip route del unreachable {store}")
 
 
 def in_front(host: str, directory: Directory = IMAGES) -> str:

@@ -23,9 +23,9 @@ def bed_name(host) -> str:
     return host.check_output("hostname")
 
 
-def unit(host, directory: Directory):
-    """The directory's service, by the name that systemd gives its path."""
-    return host.service(f"adt-assets-{host.check_output('systemd-escape --path %s', directory.path)}.service")
+def escaped(host, directory: Directory) -> str:
+    """The directory's path as systemd writes it in the names of units."""
+    return host.check_output("systemd-escape --path %s", directory.path)
 
 
 def plain(text: str) -> str:
@@ -45,9 +45,10 @@ def test_the_bucket_lies_over_a_floor(host, directory: Directory) -> None:
 
 @EACH_DIRECTORY
 def test_the_service_runs_and_starts_at_boot(host, directory: Directory) -> None:
-    assert unit(host, directory).is_running
-    assert unit(host, directory).is_enabled
-    name = host.check_output("systemd-escape --path %s", directory.path)
+    name = escaped(host, directory)
+    service = host.service(f"adt-assets-{name}.service")
+    assert service.is_running
+    assert service.is_enabled
     assert host.service(f"adt-assets-retire@{name}.timer").is_running
 
 

@@ -11,11 +11,9 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
-from scenario import BED, IMAGES, SOAK, TABLE, in_front, wait_until
+from scenario import BED, IMAGES, SOAK, TABLE, in_front, wait_until, without_s3
 
 HOST = "web2"
 PICTURE = "00/picture-000.jpg"
@@ -45,8 +43,7 @@ def process() -> str:
 
 def program(verb: str, options: str = "", check: bool = True) -> str:
     """What the program on the webserver says to a verb, to either stream."""
-    name = IMAGES.unit.removeprefix("adt-assets-").removesuffix(".service")
-    return BED.on(HOST, f"python3 -I /usr/local/lib/adt-assets/mount.py {verb} {name} {options} 2>&1", check)
+    return BED.on(HOST, f"python3 -I /usr/local/lib/adt-assets/mount.py {verb} {IMAGES.name} {options} 2>&1", check)
 
 
 def told() -> str:
@@ -57,17 +54,6 @@ def told() -> str:
 def write(name: str) -> str:
     """What writing a file as the webserver's user says."""
     return BED.on(HOST, f"sudo -u www-data sh -c 'echo {name} > {IMAGES.path}/{name}' 2>&1", check=False)
-
-
-@contextmanager
-def without_s3() -> Iterator[None]:
-    """The webserver can't reach S3 inside the block."""
-    store = BED.address("store1")
-    BED.on(HOST, f"ip route add unreachable {store}")
-    try:
-        yield
-    finally:
-        BED.on(HOST, f"ip route del unreachable {store}")
 
 
 @pytest.mark.parametrize("signal", ["KILL", "STOP"])
@@ -104,7 +90,7 @@ def test_t7_h14_a_webserver_that_is_drained_while_files_are_written_loses_none()
 
 @pytest.mark.skipif(not TABLE["waits_in_cache"], reason="its uploads end before close() does, or live in its memory")
 def test_h12_what_waits_to_be_uploaded_is_named_and_never_thrown_away() -> None:
-    with without_s3():
+    with without_s3(HOST):
         assert write("waiting.txt") == ""
         said = program("drain", "--seconds 3", check=False)
         assert "waiting.txt" in said and "Writes are allowed again" in said
@@ -126,7 +112,7 @@ def test_t19_the_mounts_come_back_after_a_reboot() -> None:
 
 
 def test_t19_a_reboot_without_s3_serves_local_files_writes_nothing_beneath_and_recovers() -> None:
-    with without_s3():
+    with without_s3(HOST):
         began = time.monotonic()
         BED.restart(HOST)
         assert time.monotonic() - began < 120, "boot was blocked"
