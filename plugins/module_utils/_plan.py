@@ -377,7 +377,7 @@ def _tool(options: Options, tools: dict[str, Tool], notes: _Notes) -> tuple[Opti
 
 def _check_tool(reader: _Reader, directories: list[_Directory], tool: Optional[Tool]) -> None:
     """Hold what the directories ask for against what the tool's table says it can do."""
-    if tool is None:
+    if tool is None or not directories:
         return
     asked = {"whole_webroot": any(d.whole_webroot for d in directories), "merge": any(d.merge > 1 for d in directories)}
     words = {"whole_webroot": WHOLE_WEBROOT, "merge": "merge="}
@@ -390,13 +390,13 @@ def _check_tool(reader: _Reader, directories: list[_Directory], tool: Optional[T
                 f"{DIRECTORIES}: {words[capability]} with the mount tool {tool.name} is slow or incomplete"
             )
     writing = tool.lacks(("append", "modify", "truncate"))
-    if directories and writing:
+    if writing:
         reader.notes.warnings.append(
             f"{DIRECTORIES}: the mount tool {tool.name} can't do {', '.join(writing)}: programs that add to files or "
             "change them in place fail or lose what they write"
         )
     naming = tool.lacks(("rename", "replace", "rename_directory", "symlink", "case"))
-    if directories and naming:
+    if naming:
         reader.notes.advice.append(
             f"the mount tool {tool.name} can't do {', '.join(naming)} in the mounted directories"
         )
