@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ import corpus
 import pytest
 import yaml
 from lab import TESTS, Bed
+from reader import Reader, digests
 
 BED = Bed(os.environ["ADT_BED"])
 DEFAULT_TOOL = "rclone"
@@ -38,6 +40,7 @@ CORPUS = FOLDER / "corpus"
 TEMPLATE = FOLDER / f"{TOOL}.tmpl"
 BACKUP = "s3://corpus-backups/backup.tar.gz"
 WEBSERVERS = ("web1", "web2")
+RATE = 50.0  # requests a second to each webserver, in tests that look for bad answers
 WEBSERVER_HOSTS = [f"ssh://{host}?ssh_config={BED.ssh_config}&sudo=true" for host in WEBSERVERS]
 
 
@@ -181,6 +184,30 @@ def wait_until(
     while not true():
         assert time.monotonic() < end, explain()
         time.sleep(0.5)
+
+
+@contextmanager
+def readers(*without: str) -> Iterator[None]:
+    """Ask all webservers for images at a steady rate while the block runs; a bad answer from any fails the test.
+
+    ``without``: images that aren't asked for, as they change meanwhile.
+    """
+    files = {name: digest for name, digest in digests(IMAGES.source).items() if name not in without}
+    running = [Reader(f"http://{BED.address(host)}/images", files) for host in WEBSERVERS]
+    stop = threading.Event()
+    threads = [threading.Thread(target=reader.run, args=(RATE, None, stop)) for reader in running]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    for reader in running:
+        seen = reader.report()
+        assert seen["good"] > RATE, seen
+        assert seen["bad"] == 0, seen
 
 
 @contextmanager

@@ -17,6 +17,9 @@ ACCESS_KEY = "ADTBEDACCESSKEY01"
 # to some shell, INI, JSON, URL or systemd syntax. Without | and ', which site templates themselves cannot hold, and
 # without a space: s3fs refuses a passwd_file with one ("invalid line in passwd file, found whitespace character").
 SECRET_KEY = 'C4nary/s3&cret+pct%dollar$dq"bs\\end#hash'
+# Those that the same identity changes to; with what the first can't have, as no template and no passwd_file brings it.
+NEXT_ACCESS_KEY = "ADTBEDACCESSKEY02"
+NEXT_SECRET_KEY = "C4nary 2nd/s3'cret|pipe+pct%dollar$dq\"bs\\end#hash&"
 DENIED_ACCESS_KEY = "ADTBEDDENIED0001"
 DENIED_SECRET_KEY = "C4nary-of-one-who-may-do-nothing"
 REGION = "us-east-1"
@@ -55,12 +58,13 @@ def _write_key(bed: Bed) -> None:
 
 
 def _write_identities(bed: Bed) -> None:
-    def identity(name: str, access_key: str, secret_key: str, actions: list) -> dict:
-        return {"name": name, "credentials": [{"accessKey": access_key, "secretKey": secret_key}], "actions": actions}
+    def identity(name: str, actions: list, keys: dict) -> dict:
+        credentials = [{"accessKey": access_key, "secretKey": secret_key} for access_key, secret_key in keys.items()]
+        return {"name": name, "credentials": credentials, "actions": actions}
 
     identities = [
-        identity("bed", ACCESS_KEY, SECRET_KEY, EVERYTHING),
-        identity("denied", DENIED_ACCESS_KEY, DENIED_SECRET_KEY, []),
+        identity("bed", EVERYTHING, {ACCESS_KEY: SECRET_KEY, NEXT_ACCESS_KEY: NEXT_SECRET_KEY}),
+        identity("denied", [], {DENIED_ACCESS_KEY: DENIED_SECRET_KEY}),
     ]
     for host in HOSTS:
         if host.group == "store":
@@ -112,6 +116,8 @@ def _inventory(bed: Bed) -> str:
         "bed_s3_region": REGION,
         "bed_s3_access_key": ACCESS_KEY,
         "bed_s3_secret_key": SECRET_KEY,
+        "bed_s3_next_access_key": NEXT_ACCESS_KEY,
+        "bed_s3_next_secret_key": NEXT_SECRET_KEY,
         "bed_s3_denied_access_key": DENIED_ACCESS_KEY,
         "bed_s3_denied_secret_key": DENIED_SECRET_KEY,
         "bed_s3_log": str(s3_log(bed)),
@@ -147,6 +153,8 @@ def _exports(bed: Bed) -> str:
         "AWS_ACCESS_KEY_ID": ACCESS_KEY,
         "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
         "AWS_DEFAULT_REGION": REGION,
+        "BED_NEXT_ACCESS_KEY": NEXT_ACCESS_KEY,
+        "BED_NEXT_SECRET_KEY": NEXT_SECRET_KEY,
         "BED_DENIED_ACCESS_KEY": DENIED_ACCESS_KEY,
         "BED_DENIED_SECRET_KEY": DENIED_SECRET_KEY,
         "BED_INVENTORY": bed.state / "inventory.yml",

@@ -8,12 +8,9 @@ Readers ask both webservers for images 50 times a second. The tests are steps of
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
-from reader import Reader, digests
 from scenario import (
     BED,
     CATALOG,
@@ -27,13 +24,13 @@ from scenario import (
     deploy,
     in_front,
     other_template,
+    readers,
     recap,
     unmount,
     wait_until,
     writes_seen,
 )
 
-RATE = 50.0
 LATE = "late.txt"
 EDITED = ".htaccess"
 HERE = ("--limit", "webservers")
@@ -73,27 +70,6 @@ def killed_before(steps: tuple[str, ...]) -> list[str]:
     return [step for step in steps if SOAK or step in QUICK]
 
 
-@contextmanager
-def readers() -> Iterator[list[Reader]]:
-    """Readers on every webserver while the block runs; a bad answer from any of them fails the test."""
-    files = {name: digest for name, digest in digests(IMAGES.source).items() if name != EDITED}
-    running = [Reader(f"http://{BED.address(host)}/images", files) for host in WEBSERVERS]
-    stop = threading.Event()
-    threads = [threading.Thread(target=reader.run, args=(RATE, None, stop)) for reader in running]
-    for thread in threads:
-        thread.start()
-    try:
-        yield running
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
-    for reader in running:
-        seen = reader.report()
-        assert seen["good"] > RATE, seen
-        assert seen["bad"] == 0, seen
-
-
 @pytest.fixture(scope="module", autouse=True)
 def images() -> Iterator[dict[str, str]]:
     """Variables of a plan with the images only: the other directories stay mounted, and the runs are short."""
@@ -104,7 +80,7 @@ def images() -> Iterator[dict[str, str]]:
 
 
 def test_t2_h10_i2_nobody_misses_an_asset_on_a_way_back_that_is_killed_between_its_steps(images) -> None:
-    with readers():
+    with readers(EDITED):
         for step in killed_before(STEPS_BACK):
             unmount(kill_before=step, **images)
         unmount(**images)
@@ -134,7 +110,7 @@ def test_h10_a_mount_that_does_not_answer_leaves_the_local_files_serving(images)
     text = r"[Service]\nType=exec\nExecStart=\nExecStart=/bin/sleep infinity\n"
     BED.on("web2", f"mkdir -p {broken} && printf '{text}' > {broken}/broken.conf && systemctl daemon-reload")
     try:
-        with readers():
+        with readers(EDITED):
             done = deploy("--limit", "web2", check=False, **images)
     finally:
         BED.on("web2", f"rm -r {broken} && systemctl daemon-reload")
@@ -158,7 +134,7 @@ def test_check_mode_touches_nothing(images) -> None:
 def test_t2_h10_i2_nobody_misses_an_asset_during_a_cutover_that_is_killed_between_its_steps(images) -> None:
     BED.on("web1", f"sudo -u www-data sh -c 'echo late > {IMAGES.path}/{LATE}'")
     BED.on("web2", f"sudo -u www-data sh -c 'echo edited here > {IMAGES.path}/{EDITED}'")
-    with readers():
+    with readers(EDITED):
         for step in killed_before(STEPS_THERE):
             deploy(*HERE, kill_before=step, **images)
         deploy(*HERE, **images)
