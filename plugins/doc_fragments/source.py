@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The source, and the bucket that it belongs to."""
+    """The source."""
 
     DOCUMENTATION = r"""
 options:
@@ -24,10 +24,6 @@ options:
       - Empty for the whole of O(src).
     type: str
     default: ""
-  bucket:
-    description: The asset directory's bucket.
-    type: str
-    required: true
   symlinks:
     description:
       - How symbolic links that stay inside the asset directory are stored.

@@ -1,28 +1,29 @@
 # Copyright (c) adt.assets contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A source against a bucket, by digest. Changes nothing."""
+"""A source against the buckets of a directory, by digest. Changes nothing."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ._catalog import Catalog
 from ._crew import Crew
 from ._decide import Entry
-from ._download import Downloader, known_digest
+from ._download import known_digest
 from ._feed import check_first, feed
 from ._inflate import Limits
 from ._large import content_of, pieces
-from ._manifest import ManifestFile, Synced
+from ._manifest import Synced
 from ._members import Member, Rules, parse_root
 from ._pipeline import saved_conflicts
 from ._source import SourceOptions, open_source
 from ._store import Listed, Store
 from ._tally import sample
 from ._tar import Reader
+from ._union import Union
 from ._upload import MIB, SMALL_MAX, Raced, md5
 
 BUDGET = 32 * MIB
@@ -34,7 +35,7 @@ class Question(NamedTuple):
 
     src: str
     archive_path: str
-    bucket: str
+    buckets: tuple[str, ...]
     site: str
     directory: str
     catalog: str
@@ -85,15 +86,13 @@ class _Digests:
         self._crew.free(len(body) + 1024)
 
 
-def run(question: Question, store: Store) -> dict[str, Any]:
+def run(question: Question, store: Store, warn: Callable[[str], None]) -> dict[str, Any]:
     """Compare. Raises SourceError and StoreError when either side can't be read."""
     started = time.monotonic()
     catalog = Catalog(store, question.catalog)
-    catalog.require_owner(question.bucket, question.site, question.directory)
     root = parse_root(question.archive_path)
     source = open_source(SourceOptions(question.src, root, "", question.limits), store)
-    there = {listed.key: listed for listed in store.list(question.bucket)}
-    manifest = ManifestFile(catalog, question.bucket).read()
+    union = Union(catalog, question.buckets, question.site, question.directory)
     crew = Crew(question.workers, BUDGET)
     try:
         rules = Rules(source.root, question.symlinks)
@@ -101,36 +100,36 @@ def run(question: Question, store: Store) -> dict[str, Any]:
         digests = _Digests(crew)
         survey = feed(source, rules, digests)
         crew.wait()
-        reader = _BucketReader(Downloader(store, question.bucket), crew, question.read)
-        held = _bucket_digests(digests.found, there, manifest.entries, reader)
+        held = _bucket_digests(digests.found, union, _BucketReader(union, crew, question.read))
     finally:
         crew.end()
     directories = {f"{path}/" for path in survey.directories}
-    findings = compare(digests.found, held, set(there), directories)
+    findings = compare(digests.found, held, set(union.there), directories)
     if question.accept_history:
-        saved = set(saved_conflicts(catalog, question.bucket))
         digest = {key: has.digest for key, has in digests.found.items()}
+        saved = {found for bucket in question.buckets for found in saved_conflicts(catalog, bucket)}
         findings = excuse(
             findings,
             lambda key: (
-                was_there(manifest.entries.get(key), digest[key]) or (f"{question.bucket}/{key}", digest[key]) in saved
+                was_there(union.entries.get(key), digest[key])
+                or any((f"{bucket}/{key}", digest[key]) in saved for bucket in question.buckets)
             ),
         )
-    synced = Synced.of(source.backup, question.archive_path, question.symlinks)
-    if question.accept_kept and (not source.stable or manifest.synced == synced):
-        findings = excuse(findings, lambda key: was_kept(manifest.entries.get(key)))
-    return {**_result(findings, digests.found, there, question), "seconds": round(time.monotonic() - started, 3)}
+    synced = Synced.of(source.backup, question.archive_path, question.symlinks, question.buckets)
+    if question.accept_kept and (not source.stable or all(known.synced == synced for known in union.manifests)):
+        findings = excuse(findings, lambda key: was_kept(union.entries.get(key)))
+    if union.twins:
+        warn(union.twins)
+    return {**_result(findings, digests.found, union.there, question), "seconds": round(time.monotonic() - started, 3)}
 
 
-def _bucket_digests(
-    wanted: dict[str, Has], there: dict[str, Listed], entries: dict[str, Entry], reader: _BucketReader
-) -> dict[str, Has]:
-    """What the bucket holds under the keys that the source has: by ETag and manifest, or by reading."""
+def _bucket_digests(wanted: dict[str, Has], union: Union, reader: _BucketReader) -> dict[str, Has]:
+    """What the buckets hold under the keys that the source has: by ETag and manifest, or by reading."""
     for key, has in wanted.items():
-        listed = there.get(key)
+        listed = union.there.get(key)
         if listed is None:
             continue
-        digest = "" if reader.always else known_digest(listed, entries.get(key))
+        digest = "" if reader.always else known_digest(listed, union.entries.get(key))
         if digest or (listed.size != has.size and not reader.always):
             reader.held[key] = Has(listed.size, digest)
         else:
@@ -142,8 +141,8 @@ def _bucket_digests(
 class _BucketReader:
     """Reads objects for their digests; ``always`` whatever else is known."""
 
-    def __init__(self, downloader: Downloader, crew: Crew, always: bool) -> None:
-        self._downloader = downloader
+    def __init__(self, union: Union, crew: Crew, always: bool) -> None:
+        self._union = union
         self.crew = crew
         self.always = always
         self.held: dict[str, Has] = {}
@@ -154,7 +153,7 @@ class _BucketReader:
 
     def _look(self, listed: Listed) -> None:
         try:
-            self.held[listed.key] = Has(listed.size, self._downloader.digest(listed))
+            self.held[listed.key] = Has(listed.size, self._union.of(listed.key).digest(listed))
         except Raced:
             self.held[listed.key] = Has(listed.size, "changed while it was read")
         self.crew.free(min(listed.size, SMALL_MAX))
@@ -188,7 +187,9 @@ def was_kept(known: Entry | None) -> bool:
     return known is not None and (known.seen == 2 or (known.seen == 1 and known.etag == ""))
 
 
-def _result(findings: Findings, source: dict[str, Has], there: dict[str, Listed], question: Question) -> dict[str, Any]:
+def _result(
+    findings: Findings, source: dict[str, Has], there: Mapping[str, Listed], question: Question
+) -> dict[str, Any]:
     extra_matters = findings.extra and not (question.accept_history or question.accept_kept)
     return {
         "changed": False,
@@ -205,5 +206,5 @@ def _result(findings: Findings, source: dict[str, Has], there: dict[str, Listed]
         "missing": findings.missing[:SHOWN],
         "different": findings.different[:SHOWN],
         "extra": findings.extra[:SHOWN],
-        "sample": sample(there),
+        "sample": sample(there.values()),
     }

@@ -1,7 +1,7 @@
 # Copyright (c) adt.assets contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The way back: a bucket into a directory. Plan, look whether there is room, move aside, write, check."""
+"""The way back: from the buckets to local files. Plan, look whether there is room, move aside, write, check."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ import datetime
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ._backup import SourceError, parse_time
 from ._catalog import Catalog
 from ._crew import Crew
-from ._decide import Entry
-from ._download import Downloader, known_digest
+from ._download import Object, known_digest
 from ._large import content_of
-from ._manifest import ManifestFile
 from ._members import LINK_SUFFIX, link_problem
 from ._store import Listed, Store, StoreError
 from ._tally import KEYS_SHOWN, sample
 from ._tree import Attributes, Tree, is_leftover, path_problem
+from ._union import Union
 from ._upload import MIB, SMALL_MAX, Raced, md5, part_size
 
 BUDGET = 32 * MIB
@@ -38,7 +37,7 @@ class Errand(NamedTuple):
     """What is to be fetched; the module's options, checked. ``uid`` and ``gid`` are for objects that don't say."""
 
     dest: str
-    bucket: str
+    buckets: tuple[str, ...]
     site: str
     directory: str
     catalog: str
@@ -70,7 +69,7 @@ class Plan(NamedTuple):
     extra_bytes: int
 
 
-def wishes(there: dict[str, Listed], symlinks: str) -> list[Wish]:
+def wishes(there: Mapping[str, Listed], symlinks: str) -> list[Wish]:
     """Pure: what the objects of a bucket should become. Raises SourceError for keys that can't be paths."""
     found: dict[str, Wish] = {}
     problems = []
@@ -109,30 +108,28 @@ def _first_file_above(path: str, found: dict[str, Wish]) -> str:
     return ""
 
 
-def run(errand: Errand, store: Store) -> dict[str, Any]:
+def run(errand: Errand, store: Store, warn: Callable[[str], None]) -> dict[str, Any]:
     """Do it. Raises SourceError and StoreError; every file is then as it was, or as the bucket has it."""
     started = time.monotonic()
-    catalog = Catalog(store, errand.catalog)
-    catalog.require_owner(errand.bucket, errand.site, errand.directory)
-    there = {listed.key: listed for listed in store.list(errand.bucket)}
-    entries = ManifestFile(catalog, errand.bucket).read().entries
-    wanted = wishes(there, errand.symlinks)
-    downloader = Downloader(store, errand.bucket)
+    union = Union(Catalog(store, errand.catalog), errand.buckets, errand.site, errand.directory)
+    wanted = wishes(union.there, errand.symlinks)
     tree = _open_dest(errand)
     crew = Crew(errand.workers, BUDGET)
     try:
-        plan = _plan(tree, wanted, entries, downloader, crew)
+        plan = _plan(tree, wanted, union, crew)
         _check_aside(errand, plan)
         if tree is not None:
             _check_room(tree, plan)
         if tree is not None and not errand.check:
-            _Fetch(errand, tree, downloader, crew, entries).run(plan)
+            _Fetch(errand, tree, union, crew).run(plan)
     finally:
         crew.end()
         if tree is not None:
             tree.close()
+    if union.twins:
+        warn(union.twins)
     seconds = round(time.monotonic() - started, 3)
-    return {**_result(plan, errand, there), "engine": downloader.engine, "seconds": seconds}
+    return {**_result(plan, errand, union), "engine": union.engine, "seconds": seconds}
 
 
 def _open_dest(errand: Errand) -> Tree | None:
@@ -152,7 +149,7 @@ def _open_dest(errand: Errand) -> Tree | None:
 # plan
 
 
-def _plan(tree: Tree | None, wanted: list[Wish], entries: dict[str, Entry], downloader: Downloader, crew: Crew) -> Plan:
+def _plan(tree: Tree | None, wanted: list[Wish], union: Union, crew: Crew) -> Plan:
     plan = Plan([], [], [], [], [], [], 0)
     if tree is None:
         directories = [wish for wish in wanted if wish.kind == "directory"]
@@ -165,7 +162,7 @@ def _plan(tree: Tree | None, wanted: list[Wish], entries: dict[str, Entry], down
         elif status is None or stat.S_ISDIR(status.st_mode):
             plan.fetch.append(wish)
         else:
-            (plan.unchanged if _is_there(tree, wish, status, entries, downloader) else plan.replace).append(wish)
+            (plan.unchanged if _is_there(tree, wish, status, union) else plan.replace).append(wish)
 
     for wish in wanted:
         crew.give(look, wish)
@@ -182,12 +179,10 @@ def _plan(tree: Tree | None, wanted: list[Wish], entries: dict[str, Entry], down
     return plan._replace(extra_bytes=size)
 
 
-def _is_there(
-    tree: Tree, wish: Wish, status: os.stat_result, entries: dict[str, Entry], downloader: Downloader
-) -> bool:
+def _is_there(tree: Tree, wish: Wish, status: os.stat_result, union: Union) -> bool:
     """Whether a path already is what the bucket has."""
     listed = wish.listed
-    digest = known_digest(listed, entries.get(listed.key))
+    digest = known_digest(listed, union.entries.get(listed.key))
     if stat.S_ISLNK(status.st_mode):
         # As NAME.rclonelink or as an object of its own: the content is the target.
         return len(tree.target(wish.path)) == listed.size and md5(tree.target(wish.path)) == digest
@@ -195,7 +190,7 @@ def _is_there(
         return False
     same = tree.holds(wish.path, listed.size, digest or listed.etag)
     if same is None:
-        same = tree.digest(wish.path, listed.size) == downloader.digest(listed)
+        same = tree.digest(wish.path, listed.size) == union.of(listed.key).digest(listed)
     return same
 
 
@@ -232,10 +227,8 @@ def _check_room(tree: Tree, plan: Plan) -> None:
 class _Fetch:
     """Carries a plan out."""
 
-    def __init__(
-        self, errand: Errand, tree: Tree, downloader: Downloader, crew: Crew, entries: dict[str, Entry]
-    ) -> None:
-        self._errand, self._tree, self._downloader, self._crew, self._entries = errand, tree, downloader, crew, entries
+    def __init__(self, errand: Errand, tree: Tree, union: Union, crew: Crew) -> None:
+        self._errand, self._tree, self._union, self._crew = errand, tree, union, crew
 
     def run(self, plan: Plan) -> None:
         for path in plan.leftovers:
@@ -247,7 +240,7 @@ class _Fetch:
             self._crew.give(self._one, wish, cost)
         self._crew.wait()
         for wish in plan.directories:
-            metadata = {"mode": str(0o755), **self._downloader.get(wish.listed).metadata}
+            metadata = {"mode": str(0o755), **self._get(wish.listed).metadata}
             self._tree.directory(wish.path, self._attributes(metadata, wish.listed))
         if plan.fetch or plan.replace or plan.extra:
             self._tree.flush()
@@ -277,22 +270,25 @@ class _Fetch:
             except Raced:
                 listed = self._again(wish)
         else:
-            raise StoreError(f"{self._errand.bucket}/{wish.listed.key} changes whenever it is read", "conflict")
+            raise StoreError(f"{wish.listed.key!r} changes whenever it is read", "conflict")
         self._crew.free(cost)
 
     def _again(self, wish: Wish) -> Listed:
         """The newest version of an object that was changed while it was read."""
-        for listed in self._downloader.list(wish.listed.key):
-            if listed.key == wish.listed.key:
-                return listed
-        raise StoreError(f"{self._errand.bucket}/{wish.listed.key} was deleted meanwhile: run again", "conflict")
+        listed = self._union.look_again(wish.listed.key)
+        if listed is None:
+            raise StoreError(f"{wish.listed.key!r} was deleted meanwhile: run again", "conflict")
+        return listed
+
+    def _get(self, listed: Listed, start: int = 0, end: int | None = None) -> Object:
+        return self._union.of(listed.key).get(listed, start, end)
 
     def _put(self, wish: Wish) -> None:
         listed = wish.listed
         if listed.size > SMALL_MAX:
             self._put_large(wish)
             return
-        body, metadata = self._downloader.get(listed)
+        body, metadata = self._get(listed)
         self._confirm(listed, md5(body))
         attributes = self._attributes(metadata, listed)
         if wish.kind == "link" or stat.S_ISLNK(_number(metadata.get("mode"))):
@@ -305,12 +301,12 @@ class _Fetch:
 
     def _put_large(self, wish: Wish) -> None:
         listed, step = wish.listed, part_size(wish.listed.size)
-        metadata: dict[str, str] = dict(self._downloader.get(listed, 0, 1).metadata)
+        metadata: dict[str, str] = dict(self._get(listed, 0, 1).metadata)
         digests: list[str] = []
 
         def parts() -> Iterator[bytes]:
             for start in range(0, listed.size, step):
-                body = self._downloader.get(listed, start, min(start + step, listed.size)).body
+                body = self._get(listed, start, min(start + step, listed.size)).body
                 digests.append(md5(body))
                 yield body
             self._confirm(listed, content_of(digests).digest)
@@ -319,10 +315,11 @@ class _Fetch:
 
     def _confirm(self, listed: Listed, digest: str) -> None:
         """Compare what was read with what the store or the manifest says, where either tells."""
-        expected = known_digest(listed, self._entries.get(listed.key))
-        if expected and expected != digest and self._downloader.tells_md5(listed):
+        expected = known_digest(listed, self._union.entries.get(listed.key))
+        downloader = self._union.of(listed.key)
+        if expected and expected != digest and downloader.tells_md5(listed):
             raise StoreError(
-                f"{self._errand.bucket}/{listed.key} arrives with other bytes than the store says that it has "
+                f"{downloader.bucket}/{listed.key} arrives with other bytes than the store says that it has "
                 f"(MD5 {digest}, not {expected}): its disk or the network damages data"
             )
 
@@ -362,7 +359,7 @@ def _epoch(text: str) -> float:
     return datetime.datetime.strptime(parse_time(text), "%Y-%m-%dT%H:%M:%S.%f%z").timestamp()
 
 
-def _result(plan: Plan, errand: Errand, there: dict[str, Listed]) -> dict[str, Any]:
+def _result(plan: Plan, errand: Errand, union: Union) -> dict[str, Any]:
     parts = {"fetched": plan.fetch + plan.directories, "replaced": plan.replace, "unchanged": plan.unchanged}
     summary = {name: {"count": len(part), "bytes": _size(part)} for name, part in parts.items()}
     summary["aside"] = {"count": len(plan.extra), "bytes": plan.extra_bytes}
@@ -377,7 +374,7 @@ def _result(plan: Plan, errand: Errand, there: dict[str, Listed]) -> dict[str, A
             "before_header": errand.dest,
             "after_header": errand.dest,
         },
-        "sample": sample(there),
+        "sample": sample(union.there.values()),
     }
 
 

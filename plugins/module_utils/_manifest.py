@@ -11,6 +11,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
+from collections.abc import Sequence
 from typing import Any, Callable, NamedTuple
 
 from ._backup import Backup
@@ -30,9 +31,10 @@ class Synced(NamedTuple):
     options: str
 
     @classmethod
-    def of(cls, backup: Backup, archive_path: str, symlinks: str) -> Synced:
-        """The same for every way to write ``archive_path``."""
-        return cls(backup.identity, f"{b'/'.join(parse_root(archive_path)).decode()}|{symlinks}")
+    def of(cls, backup: Backup, archive_path: str, symlinks: str, buckets: Sequence[str]) -> Synced:
+        """The same for every way to write ``archive_path``. Another set of buckets is another sync."""
+        siblings = f"|{' '.join(buckets)}" if len(buckets) > 1 else ""
+        return cls(backup.identity, f"{b'/'.join(parse_root(archive_path)).decode()}|{symlinks}{siblings}")
 
 
 class Manifest(NamedTuple):

@@ -15,16 +15,19 @@ from ._backup import SourceError, parse_time
 from ._compare import Question
 from ._fetch import Errand
 from ._inflate import Limits
+from ._scene import Job
 from ._store import StoreError
-from ._sync import Job
 
 WORKERS_MAX = 256
-# The doc fragments owner.py and source.py say what these mean.
+# The doc fragments owner.py, buckets.py and source.py say what these mean.
 OWNER: dict[str, Any] = {name: {"type": "str", "required": True} for name in ("site", "directory", "catalog")}
-BUCKET: dict[str, Any] = {"bucket": {"type": "str", "required": True}, **OWNER}
+BUCKETS: dict[str, Any] = {
+    "buckets": {"type": "list", "elements": "str", "required": True, "aliases": ["bucket"]},
+    **OWNER,
+}
 SYMLINKS: dict[str, Any] = {"type": "str", "choices": ["rclonelink", "object", "refuse"], "default": "rclonelink"}
 TARGET: dict[str, Any] = {
-    **BUCKET,
+    **BUCKETS,
     "src": {"type": "str", "required": True},
     "archive_path": {"type": "str", "default": ""},
     "symlinks": SYMLINKS,
@@ -50,12 +53,22 @@ def check_workers(workers: int) -> None:
         raise SourceError(f"workers must be 1 to {WORKERS_MAX}, not {workers}")
 
 
+def _buckets(names: list[str]) -> tuple[str, ...]:
+    if not names or "" in names:
+        raise SourceError("buckets must name the bucket of the directory, or all of them")
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise SourceError(f"buckets names {twice} twice")
+    return tuple(names)
+
+
 def question_from(module: Any) -> Question:
     """The comparison that a module's options ask for. Raises SourceError for values that make no sense."""
     params = module.params
     check_workers(params["workers"])
     return Question(
-        **{name: params[name] for name in (*BUCKET, "src", "archive_path", "symlinks")},
+        buckets=_buckets(params["buckets"]),
+        **{name: params[name] for name in (*OWNER, "src", "archive_path", "symlinks")},
         **{name: params[name] for name in ("workers", "accept_history", "accept_kept")},
         limits=Limits(params["max_unpacked"], params["max_ratio"]),
         read=params["digest"] == "read",
@@ -68,7 +81,8 @@ def job_from(module: Any) -> Job:
     check_workers(params["workers"])
     given = params["backup_time"]
     return Job(
-        **{name: params[name] for name in (*BUCKET, "src", "archive_path", "symlinks")},
+        buckets=_buckets(params["buckets"]),
+        **{name: params[name] for name in (*OWNER, "src", "archive_path", "symlinks")},
         **{name: params[name] for name in ("on_conflict", "prune", "workers")},
         backup_time=parse_time(given) if given else "",
         host_label=params["host_label"] or platform.node(),
@@ -82,7 +96,8 @@ def errand_from(module: Any) -> Errand:
     params = module.params
     check_workers(params["workers"])
     return Errand(
-        **{name: params[name] for name in (*BUCKET, "dest", "symlinks", "workers")},
+        buckets=_buckets(params["buckets"]),
+        **{name: params[name] for name in (*OWNER, "dest", "symlinks", "workers")},
         aside=params["aside"] or "",
         uid=_number("owner", params["owner"], lambda name: pwd.getpwnam(name).pw_uid),
         gid=_number("group", params["group"], lambda name: grp.getgrnam(name).gr_gid),

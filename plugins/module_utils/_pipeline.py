@@ -84,14 +84,20 @@ class _Group:
 
 
 class Pipeline:
-    """Takes members in the order of the source. ``changes`` is what the manifest will learn from it."""
+    """Takes members in the order of the source. ``changes`` is what the manifest will learn from it.
 
-    def __init__(self, board: Board, uploader: Uploader, journal: Journal, side: Side, crew: Crew) -> None:
+    It holds back at most ``batch`` bytes, so that it can write them together.
+    """
+
+    def __init__(
+        self, board: Board, uploader: Uploader, journal: Journal, side: Side, crew: Crew, *, batch: int
+    ) -> None:
         self._board = board
         self._uploader = uploader
         self._journal = journal
         self._side = side
         self._crew = crew
+        self._batch_max = batch
         self._batch: list[Item] = []
         self._batch_bytes = 0
         self._open_uploads: dict[str, tuple[Uploader, str]] = {}
@@ -114,7 +120,7 @@ class Pipeline:
         self._crew.claim(cost)
         self._batch.append(Item(member, reader.read(member.size)))
         self._batch_bytes += cost
-        if len(self._batch) >= BATCH_COUNT or self._batch_bytes >= BATCH_BYTES:
+        if len(self._batch) >= BATCH_COUNT or self._batch_bytes >= self._batch_max:
             self.flush()
 
     def flush(self) -> None:
@@ -247,7 +253,6 @@ class Pipeline:
     # large members
 
     def _large(self, member: Member, reader: Reader) -> None:
-        self.flush()
         self._crew.claim(0)  # raises what has failed meanwhile
         key, board = member.key, self._board
         there = board.there.get(key)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ._members import LINK_SUFFIX
@@ -74,8 +75,17 @@ class Tally:
         return {**text, "before_header": bucket, "after_header": bucket}
 
 
-def sample(there: dict[str, Listed]) -> str | None:
+def add_up(tallies: Sequence[Tally]) -> dict[str, dict[str, int]]:
+    """Counts and bytes per action, over several buckets."""
+    summaries = [tally.summary() for tally in tallies]
+    return {
+        action: {part: sum(summary[action][part] for summary in summaries) for part in ("count", "bytes")}
+        for action in ACTIONS
+    }
+
+
+def sample(there: Iterable[Listed]) -> str | None:
     """A key that every client can read, for those who want to see whether a mount works."""
-    fit = (key for key, listed in there.items() if listed.size and not key.endswith(LINK_SUFFIX))
+    fit = (listed.key for listed in there if listed.size and not listed.key.endswith(LINK_SUFFIX))
     # Webservers often refuse dotfiles.
     return min((key for key in fit if not is_awkward(key)), key=lambda key: ("/." in f"/{key}", key), default=None)

@@ -12,6 +12,7 @@ short_description: Compare an asset directory with its bucket by digest
 version_added: 0.1.0
 description:
   - Says which files of a directory or a backup are missing in the bucket or differ, and what the bucket has besides.
+    Several buckets of one directory count as one.
   - Compares contents, never times. Changes nothing.
 options:
   digest:
@@ -44,6 +45,7 @@ options:
     default: 16
 extends_documentation_fragment:
   - adt.assets.owner
+  - adt.assets.buckets
   - adt.assets.source
   - adt.assets.store
   - amazon.aws.common.modules
@@ -124,6 +126,7 @@ kind:
   type: str
 """
 
+from ansible.module_utils.common.warnings import warn
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ..module_utils._compare import run
@@ -140,7 +143,7 @@ def main() -> None:
         "workers": {"type": "int", "default": 16},
     }
     module = AnsibleAWSModule(argument_spec={**argument_spec(), **TARGET, **spec}, supports_check_mode=True)
-    answer(module, lambda: run(question_from(module), store_from_module(module)))
+    answer(module, lambda: run(question_from(module), store_from_module(module), warn))
 
 
 if __name__ == "__main__":

@@ -8,18 +8,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: asset_fetch
-short_description: Copy a bucket back into a directory
+short_description: Copy a bucket, or several, back into a directory
 version_added: 0.1.0
 description:
   - Makes a local directory equal to the bucket of an asset directory, which is the way back from a mounted bucket.
+    Several buckets of one directory count as one.
   - Only what is missing or differs (by digest) is fetched. Each file appears whole or not at all.
-  - Files that the bucket doesn't have are moved to O(aside), never deleted.
+  - Files that no bucket has are moved to O(aside), never deleted.
   - Looks for free space before it writes anything. Symbolic links in O(dest) are never followed.
 options:
-  bucket:
-    description: The asset directory's bucket.
-    type: str
-    required: true
   dest:
     description: The directory, which is made when it is missing.
     type: path
@@ -48,6 +45,7 @@ options:
     default: 16
 extends_documentation_fragment:
   - adt.assets.owner
+  - adt.assets.buckets
   - adt.assets.store
   - amazon.aws.common.modules
   - amazon.aws.region.modules
@@ -100,10 +98,11 @@ kind:
   type: str
 """
 
+from ansible.module_utils.common.warnings import warn
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ..module_utils._fetch import run
-from ..module_utils._options import BUCKET, SYMLINKS, answer, errand_from
+from ..module_utils._options import BUCKETS, SYMLINKS, answer, errand_from
 from ..module_utils._store import argument_spec, store_from_module
 
 
@@ -117,8 +116,8 @@ def main() -> None:
         "symlinks": SYMLINKS,
         "workers": {"type": "int", "default": 16},
     }
-    module = AnsibleAWSModule(argument_spec={**argument_spec(), **BUCKET, **spec}, supports_check_mode=True)
-    answer(module, lambda: run(errand_from(module), store_from_module(module)))
+    module = AnsibleAWSModule(argument_spec={**argument_spec(), **BUCKETS, **spec}, supports_check_mode=True)
+    answer(module, lambda: run(errand_from(module), store_from_module(module), warn))
 
 
 if __name__ == "__main__":

@@ -52,6 +52,7 @@ options:
     default: 32
 extends_documentation_fragment:
   - adt.assets.owner
+  - adt.assets.buckets
   - adt.assets.source
   - adt.assets.store
   - amazon.aws.common.modules

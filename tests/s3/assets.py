@@ -54,7 +54,7 @@ class Assets:
         self.catalog = catalog
         self._log = Path(bed.get("S3_LOG", os.devnull))
         self._log_at = 0
-        self.target = {"bucket": bucket, "site": SITE, "directory": "images", "catalog": catalog}
+        self.target: dict[str, Any] = {"buckets": [bucket], "site": SITE, "directory": "images", "catalog": catalog}
 
     def module(self, name: str, ok: bool = True, check: bool = False, env: Any = None, **options: Any) -> Any:
         """Run a module as Ansible does; ``ok`` False expects a failure."""
@@ -68,8 +68,7 @@ class Assets:
         warnings: list[str] = []
         module = SimpleNamespace(params={**DEFAULTS, **defaults, **self.target, **options}, check_mode=check)
         try:
-            extra = [warnings.append] if name == "asset_sync" else []
-            result = {**work(make(module), self.store, *extra), "warnings": warnings}
+            result = {**work(make(module), self.store, warnings.append), "warnings": warnings}
         except (SourceError, StoreError) as error:
             result = {"failed": True, "msg": str(error)}
         assert bool(result.get("failed")) is not ok, result.get("msg", result)

@@ -163,7 +163,7 @@ def test_prune_removes_only_what_is_ours_and_unchanged(assets, site):
     assert "2026/p2.jpg" not in found and found["2026/p3.jpg"] == found["upload.jpg"] == b"a user's"
     assert not assets.sync(new, prune=True)["changed"]
     # Pruned is not deleted by a user: a newer backup brings it back, an older one doesn't.
-    assert "2026/p2.jpg" not in assets.sync(site.parent / "old.tar.gz")["diff"]["after"]
+    assert "2026/p2.jpg" not in assets.sync(site.parent / "old.tar.gz")["diff"][0]["after"]
     (site / "images/2026/p2.jpg").write_bytes(b"back")
     assets.sync(pack(site, "newest.tar.gz", WEDNESDAY))
     assert assets.objects()["2026/p2.jpg"] == b"back"
@@ -386,13 +386,13 @@ def test_an_unreachable_endpoint(assets, site, run_module, s3_options):
 def test_t16_a_bucket_of_another_directory_or_site(assets, site):
     assert "belongs to directory 'images'" in assets.failing_sync(pack(site), directory="media")
     assert SITE in assets.failing_sync(pack(site), site="other.example.com")
-    message = assets.failing_sync(pack(site), bucket="no-such-bucket-here")
+    message = assets.failing_sync(pack(site), buckets=["no-such-bucket-here"])
     assert "no-such-bucket-here" in message
     assert assets.objects() == {}
 
 
 def test_check_mode_without_the_bucket_predicts_all(assets, site):
-    result = assets.sync(pack(site), check=True, bucket="not-made-yet")
+    result = assets.sync(pack(site), check=True, buckets=["not-made-yet"])
     assert (counts(result), result["warnings"]) == ({"uploaded": 18}, [])
 
 

@@ -1,0 +1,43 @@
+# Copyright (c) adt.assets contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Members on their way to several buckets: each to the pipeline of its home."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ._members import Member
+from ._pipeline import Pipeline
+from ._spread import Holding, home
+from ._tar import Reader
+from ._upload import SMALL_MAX
+
+
+class Router:
+    """Takes members as a pipeline does; ``holdings`` and ``pipelines`` are in the order of the buckets."""
+
+    def __init__(self, holdings: Sequence[Holding], pipelines: Sequence[Pipeline]) -> None:
+        self._holdings = holdings
+        self._pipelines = pipelines
+
+    def take(self, member: Member, reader: Reader) -> None:
+        """Deal with a member; its content is read before this returns."""
+        if member.size > SMALL_MAX:
+            self.flush()  # a part may need the whole budget, so that nothing may be held back meanwhile
+        self._pipelines[home(member.key, self._holdings)].take(member, reader)
+
+    def flush(self) -> None:
+        """Let the members that were taken so far be written."""
+        for pipeline in self._pipelines:
+            pipeline.flush()
+
+    def prune(self) -> None:
+        """Remove what is ours, unchanged, and not in this backup. Only after all of the backup has been taken."""
+        for pipeline in self._pipelines:
+            pipeline.prune()
+
+    def give_up(self) -> None:
+        """After a failure: leave no half uploads, and tell the journals what is done."""
+        for pipeline in self._pipelines:
+            pipeline.give_up()

@@ -1,0 +1,121 @@
+# Copyright (c) adt.assets contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a sync is asked to do, and what it finds when it begins: the source, the buckets, and what is known of them."""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+from ._backup import SourceError, format_time
+from ._catalog import Catalog, Owner
+from ._decide import OVERWRITE, SAVE, Entry
+from ._inflate import Limits
+from ._journal import Log, read_logs, recall
+from ._manifest import ManifestFile, Synced
+from ._members import parse_root
+from ._pipeline import Board
+from ._source import Source, SourceOptions, open_source
+from ._spread import Holding, gather
+from ._store import Store, StoreError
+
+
+class Job(NamedTuple):
+    """What a sync is asked to do; the module's options, checked. ``buckets`` are one directory, in the plan's order."""
+
+    src: str
+    archive_path: str
+    buckets: tuple[str, ...]
+    site: str
+    directory: str
+    catalog: str
+    backup_time: str
+    on_conflict: str
+    host_label: str
+    prune: bool
+    symlinks: str
+    workers: int
+    limits: Limits
+    check: bool
+
+
+class Branch(NamedTuple):
+    """One of the buckets. ``recalled`` is what the manifest doesn't know, because the run that wrote it never ended."""
+
+    bucket: str
+    file: ManifestFile
+    logs: list[Log]
+    recalled: dict[str, Entry]
+    board: Board
+
+
+class Scene(NamedTuple):
+    """What a run found when it began."""
+
+    job: Job
+    store: Store
+    catalog: Catalog
+    source: Source
+    branches: list[Branch]
+
+    @property
+    def synced(self) -> Synced:
+        """What the manifests say once all of this source was synced."""
+        return Synced.of(self.source.backup, self.job.archive_path, self.job.symlinks, self.job.buckets)
+
+    @property
+    def holdings(self) -> list[Holding]:
+        """The buckets, to tell a key's home."""
+        return [Holding(branch.board.there, branch.board.entries) for branch in self.branches]
+
+
+def look(job: Job, store: Store) -> Scene:
+    """Make sure of the buckets' owner, open the source, list the buckets, read their manifests. Writes nothing."""
+    catalog = Catalog(store, job.catalog)
+    owners = [owned_bucket(catalog, bucket, job.site, job.directory, job.check) for bucket in job.buckets]
+    root = parse_root(job.archive_path)
+    source = open_source(SourceOptions(job.src, root, job.backup_time, job.limits), store)
+    if job.on_conflict == SAVE and (source.stable or job.prune):
+        raise SourceError("on_conflict: save is for the late files of a directory, and doesn't go with prune")
+    # A deliberate restore is the newest word, whatever the age of the backup that it takes.
+    now = format_time(time.time()) if job.on_conflict == OVERWRITE else ""
+    board = Board({}, {}, "", source.backup, max(source.backup.time, now), job.on_conflict, job.check)
+    branches = [_branch(catalog, board, bucket, owner) for bucket, owner in zip(job.buckets, owners)]
+    return _as_one(Scene(job, store, catalog, source, branches))
+
+
+def owned_bucket(catalog: Catalog, bucket: str, site: str, directory: str, check: bool) -> Owner | None:
+    """Make sure that a bucket is this directory's; None when it doesn't exist, which only check mode accepts."""
+    try:
+        return catalog.require_owner(bucket, site, directory)
+    except StoreError as error:
+        if not check or error.kind != "missing":
+            raise
+    try:
+        next(iter(catalog.store.list(bucket)), None)
+    except StoreError as error:
+        if error.kind == "missing":
+            return None
+        raise
+    raise StoreError(f"bucket {bucket} exists, but catalog {catalog.bucket} doesn't say whose it is", "conflict")
+
+
+def _branch(catalog: Catalog, board: Board, bucket: str, owner: Owner | None) -> Branch:
+    there = {listed.key: listed for listed in catalog.store.list(bucket)} if owner is not None else {}
+    file = ManifestFile(catalog, bucket)
+    manifest = file.read()
+    logs = read_logs(catalog, bucket, owner.created) if owner is not None else []
+    recalled = recall(logs, manifest.entries, {key: listed.etag for key, listed in there.items()})
+    entries = {**manifest.entries, **recalled} if recalled else manifest.entries
+    return Branch(bucket, file, logs, recalled, board._replace(there=there, entries=entries, last=manifest.last))
+
+
+def _as_one(scene: Scene) -> Scene:
+    """What is known of a key belongs to its home, and an old backup is old for all buckets."""
+    last = max(branch.board.last for branch in scene.branches)
+    branches = [
+        branch._replace(board=branch.board._replace(entries=holding.entries, last=last))
+        for branch, holding in zip(scene.branches, gather(scene.holdings))
+    ]
+    return scene._replace(branches=branches)
