@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 from corpus import files
-from scenario import BED, DIRECTORIES, Directory, prediction_errors
+from scenario import BED, DIRECTORIES, IMAGES, Directory, prediction_errors
 
 SLUG = "www-store-example-com-assets"
 BUCKETS = {f"{SLUG}-{directory.bucket.split('-assets-')[1]}": directory for directory in DIRECTORIES}
 EACH_BUCKET = pytest.mark.parametrize("bucket", BUCKETS)
+GALLERY = [f"{SLUG}-gallery{number}" for number in (1, 2, 3)]
 
 
 def client_environment() -> dict[str, str]:
@@ -88,6 +89,12 @@ def test_content_types() -> None:
 def test_nothing_but_the_directory_lies_in_its_bucket() -> None:
     for bucket, directory in BUCKETS.items():
         assert {key for key in BED.objects(bucket) if not key.endswith("/")} == set(directory.files)
+
+
+def test_several_buckets_share_the_files_of_a_directory(tmp_path: Path) -> None:
+    found = [read_back(["rclone", "copy", f"bed:{name}", str(tmp_path / name)], tmp_path / name) for name in GALLERY]
+    assert {**found[0], **found[1], **found[2]} == expected(IMAGES)
+    assert all(found) and sum(map(len, found)) == len(IMAGES.files)
 
 
 def test_check_mode_predicted_what_the_first_run_changed() -> None:
