@@ -230,7 +230,9 @@ class Pipeline:
             etag = there.etag if there and verdict.adopt else ""
             self.changes[key] = Entry(member.size, content.digest, etag, board.stamp, content.parts, False, fresh)
         elif board.on_conflict != SAVE:
-            self.changes[key] = known._replace(seen=1 if known.digest == content.digest else 2)
+            # What users have made anew isn't pruned any more: when they delete it, it stays deleted.
+            pruned = known.pruned and there is None
+            self.changes[key] = known._replace(seen=1 if known.digest == content.digest else 2, pruned=pruned)
 
     # files that lost against the bucket, kept in the catalog
 

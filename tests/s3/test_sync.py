@@ -169,6 +169,18 @@ def test_prune_removes_only_what_is_ours_and_unchanged(assets, site):
     assert assets.objects()["2026/p2.jpg"] == b"back"
 
 
+def test_i4_what_a_user_made_anew_after_it_was_pruned_and_then_deleted_stays_deleted(assets, site):
+    assets.sync(pack(site, "old.tar.gz", MONDAY))
+    (site / "images/2026/p2.jpg").unlink()
+    assets.sync(pack(site, "new.tar.gz", TUESDAY), prune=True)
+    assets.edit("2026/p2.jpg", b"a user's")
+    (site / "images/2026/p2.jpg").write_bytes(b"in the backup again")
+    assert counts(assets.sync(pack(site, "newer.tar.gz", WEDNESDAY)))["kept"] == 1
+    assets.delete("2026/p2.jpg")
+    assert counts(assets.sync(pack(site, "newest.tar.gz", WEDNESDAY + 1)))["kept_deleted"] == 1
+    assert "2026/p2.jpg" not in assets.objects()
+
+
 def test_a_deliberate_restore_keeps_copies_of_what_it_replaces(assets, site):
     old = pack(site, "old.tar.gz", MONDAY)
     wanted = contents(site / "images")
