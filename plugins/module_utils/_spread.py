@@ -11,7 +11,7 @@ where it was; only a key that nobody knows is spread by its name.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -74,20 +74,19 @@ def _knowing(key: str, listed: int | None, holdings: Sequence[Holding]) -> int |
     return max(found, key=rank, default=None)
 
 
-def twins(buckets: Sequence[str], holdings: Sequence[Holding]) -> dict[str, list[str]]:
+def twins(buckets: Sequence[str], listings: Sequence[Mapping[str, Listed]]) -> dict[str, list[str]]:
     """Keys that lie in several buckets, with those. Markers aren't meant: each bucket has those of its directories."""
     found: dict[str, list[str]] = {}
-    for at, holding in enumerate(holdings):
-        others = [other.there for other in holdings[at + 1 :]]
-        for key in holding.there:
-            if key not in found and not key.endswith("/") and any(key in there for there in others):
-                found[key] = [bucket for bucket, other in zip(buckets, holdings) if key in other.there]
+    for at, listing in enumerate(listings):
+        for key in listing:
+            if key not in found and not key.endswith("/") and any(key in other for other in listings[at + 1 :]):
+                found[key] = [bucket for bucket, other in zip(buckets, listings) if key in other]
     return found
 
 
-def twins_warning(buckets: Sequence[str], holdings: Sequence[Holding]) -> str:
+def twins_warning(buckets: Sequence[str], listings: Sequence[Mapping[str, Listed]]) -> str:
     """What to tell about keys in several buckets; empty when there are none."""
-    found = twins(buckets, holdings)
+    found = twins(buckets, listings)
     if not found:
         return ""
     shown = "; ".join(f"{key!r} in {' and '.join(found[key])}" for key in sorted(found)[:SHOWN])

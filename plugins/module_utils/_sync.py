@@ -255,7 +255,7 @@ def _warn_of_state(scene: Scene, outcomes: list[Outcome], warn: Callable[[str], 
                 f"bucket {branch.bucket} is empty, and {gone} object(s) that were copied into it stay deleted: if they "
                 "should be there, run asset_sync with on_conflict: overwrite"
             )
-    twins = twins_warning(scene.job.buckets, scene.holdings)
+    twins = twins_warning(scene.job.buckets, [outcome.there for outcome in outcomes])
     if twins:
         warn(twins)
 

@@ -29,7 +29,7 @@ class Union:
         self._listings = [{listed.key: listed for listed in catalog.store.list(bucket)} for bucket in buckets]
         self.manifests = [ManifestFile(catalog, bucket).read() for bucket in buckets]
         holdings = [Holding(there, manifest.entries) for there, manifest in zip(self._listings, self.manifests)]
-        self.twins = twins_warning(buckets, holdings)
+        self.twins = twins_warning(buckets, self._listings)
         self.there: Mapping[str, Listed] = ChainMap(*self._listings)
         self.entries: Mapping[str, Entry] = ChainMap(*(holding.entries for holding in gather(holdings)))
         self.engine = self._downloaders[0].engine

@@ -213,6 +213,17 @@ def test_of_a_key_in_two_buckets_the_first_counts_and_both_stay(several, site, t
         assert f"{first!r} in {several.names[0]} and {several.names[2]}" in told["warnings"][0]
 
 
+def test_a_user_who_makes_the_same_new_file_in_another_bucket_meanwhile_is_noticed(several, site, monkeypatch):
+    confirm, other = _sync._confirm, several.each[spread("nothing", 3) - 1]
+
+    def late(scene, lane):
+        other.edit("nothing", b"a user's")
+        return confirm(scene, lane)
+
+    monkeypatch.setattr(_sync, "_confirm", late)
+    assert "'nothing' in" in several.sync(site)["warnings"][0]
+
+
 def test_prune_and_restore_in_every_bucket(several, site):
     old = pack(site, "old.tar.gz", MONDAY)
     wanted = contents(site / "images")

@@ -59,6 +59,8 @@ def test_the_newest_word_on_a_key_goes_along_with_it():
 
 def test_a_key_in_several_buckets_is_told_but_no_directory_marker():
     buckets, holdings = ["b1", "b2", "b3"], [holding("k", "d/"), holding("d/"), holding("k", "x")]
-    assert "1 key(s)" in twins_warning(buckets, holdings) and "'k' in b1 and b3" in twins_warning(buckets, holdings)
+    listings = [one.there for one in holdings]
+    told = twins_warning(buckets, listings)
+    assert "1 key(s)" in told and "'k' in b1 and b3" in told
     assert home("k", holdings) == 0
-    assert not twins_warning(buckets[1:], holdings[1:])
+    assert not twins_warning(buckets[1:], listings[1:])
