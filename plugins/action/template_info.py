@@ -10,7 +10,9 @@ from typing import Any, Optional
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.adt.assets.plugins.module_utils._applications import load_applications
 from ansible_collections.adt.assets.plugins.module_utils._plan import KEYS, SECRETS, Options, Outcome, make_plan
+from ansible_collections.adt.assets.plugins.module_utils._tables import TableError
 from ansible_collections.adt.assets.plugins.module_utils._template import (
     MAX_BYTES,
     Problem,
@@ -18,12 +20,7 @@ from ansible_collections.adt.assets.plugins.module_utils._template import (
     parse_template,
     template_from_values,
 )
-from ansible_collections.adt.assets.plugins.module_utils._tools import (
-    BuildStyle,
-    ToolTableError,
-    load_tools,
-    read_buildstyles,
-)
+from ansible_collections.adt.assets.plugins.module_utils._tools import BuildStyle, load_tools, read_buildstyles
 from ansible_collections.adt.assets.plugins.plugin_utils._files import read_file
 
 SETTINGS = {key.lower(): {"type": "raw", "no_log": key in SECRETS} for key in KEYS}
@@ -37,6 +34,12 @@ ARGUMENTS: dict[str, Any] = {
     "buckets": {"type": "dict", "default": {}},
     "dotted_directories": {"type": "str", "choices": ["auto", "separator", "literal"], "default": "auto"},
     "webservers": {"type": "int", "default": 1},
+    "offloaded_by": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {name: {"type": "str", "required": True} for name in ("title", "path", "host")},
+    },
 }
 
 
@@ -52,7 +55,7 @@ class ActionModule(ActionBase):
         _checked, args = self.validate_argument_spec(ARGUMENTS)
         try:
             outcome = self._outcome(args)
-        except ToolTableError as error:
+        except TableError as error:
             raise AnsibleActionFail(str(error)) from error
         told: dict[str, Any] = {"changed": False, "warnings": outcome.warnings, "advice": outcome.advice}
         if outcome.problems:
@@ -74,8 +77,9 @@ class ActionModule(ActionBase):
             buckets=args["buckets"],
             dotted_directories=args["dotted_directories"],
             webservers=args["webservers"],
+            offloaded_by=args["offloaded_by"],
         )
-        outcome = make_plan(template, options, load_tools())
+        outcome = make_plan(template, options, load_tools(), load_applications())
         return Outcome(outcome.plan, outcome.warnings, outcome.advice, [*outcome.problems, *problems])
 
     def _template(self, args: dict[str, Any]) -> Template:

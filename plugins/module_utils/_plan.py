@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
+from ._applications import NONE, Application
 from ._names import bucket_flaw, bucket_name, catalog_name, directory_id, distinct_id, unit_name
 from ._template import Problem, Template
 from ._tools import BuildStyle, Tool
@@ -35,15 +37,6 @@ KEYS = (
 
 # In the order of the older BUILD_CHOICE, 0 to 6.
 PERIODS = ("virgin", "baseline", "hourly", "daily", "weekly", "monthly", "bimonthly")
-# The directories that an application writes its users' files to.
-APPLICATIONS: dict[str, tuple[str, ...]] = {
-    "joomla": ("images",),
-    "wordpress": ("wp-content/uploads",),
-    "drupal": ("sites/default/files",),
-    "moodle": ("moodledata/filedir",),
-    "opensocial": ("sites/default/files", "/var/www/private"),
-    "none": (),
-}
 # s3cmd's words for a location, which templates use, and the regions that they mean to S3.
 REGIONS = {"": "us-east-1", "US": "us-east-1", "EU": "eu-west-1"}
 
@@ -67,7 +60,11 @@ _INNER_DOT = re.compile(r"(?<=[^.])\.(?=[^.])")
 
 @dataclass(frozen=True)
 class Options:
-    """What the template doesn't say; ``buildstyles`` is what ``read_buildstyles`` found in ``buildstyles_file``."""
+    """What the template doesn't say.
+
+    ``buildstyles`` is what ``read_buildstyles`` found in ``buildstyles_file``. ``offloaded_by`` are those of the plan's
+    ``offload_plugins`` that webservers have, as dictionaries with ``title``, ``path`` and ``host``.
+    """
 
     webroot: str = "/var/www/html"
     tool: Optional[str] = None
@@ -76,6 +73,7 @@ class Options:
     buckets: dict[str, Any] = field(default_factory=dict)
     dotted_directories: str = "auto"
     webservers: int = 1
+    offloaded_by: list[dict[str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -174,10 +172,12 @@ def shown(value: str) -> str:
     return repr(value if len(value) <= 80 else value[:79] + "…")
 
 
-def make_plan(template: Template, options: Options, tools: dict[str, Tool]) -> Outcome:
+def make_plan(
+    template: Template, options: Options, tools: dict[str, Tool], applications: dict[str, Application]
+) -> Outcome:
     """The plan that a template (or ``template_from_values``) and the options make, by the rules of the template guide.
 
-    Reports every problem at once. Raises nothing.
+    ``applications`` has one for ``none``. Reports every problem at once. Raises nothing.
     """
     notes = _Notes(problems=list(template.problems))
     always = _Reader(template, notes, True)
@@ -186,6 +186,7 @@ def make_plan(template: Template, options: Options, tools: dict[str, Tool]) -> O
     site = _site(reader)
     webroot = _webroot(options.webroot, notes)
     tool, install = _tool(options, tools, notes)
+    application = _application(reader, applications)
     plan: dict[str, Any] = {
         "site": site or None,
         "webroot": webroot,
@@ -195,8 +196,10 @@ def make_plan(template: Template, options: Options, tools: dict[str, Tool]) -> O
         "catalog": catalog_name(site) if site else None,
         "tool": tool.name if tool else None,
         "tool_install": install,
-        "application": _application(reader),
+        "application": application.name,
         "directories": [],
+        "local_directories": [],
+        "offload_plugins": [],
         "stores": _stores(reader),
         "excludes": [],
         "warnings": notes.warnings,
@@ -206,14 +209,35 @@ def make_plan(template: Template, options: Options, tools: dict[str, Tool]) -> O
         directories = _directories(reader, webroot, options.dotted_directories)
         chosen = _chosen(directories, options.buckets, notes)
         buckets = _buckets(reader, directories, site or "site", chosen)
-        _check_tool(reader, directories, tool)
+        _check_tool(reader, directories, tool, application)
+        _check_local(notes, directories, application)
         plan["directories"] = _described(directories, buckets, chosen)
         plan["excludes"] = [d.archive_path for d in directories if d.inside and not d.whole_webroot]
+        plan["offload_plugins"] = [
+            {"title": plugin.title, "path": f"{webroot}/{plugin.path}"} for plugin in application.offload_plugins
+        ]
+        if any(d.whole_webroot for d in directories):
+            plan["local_directories"] = list(application.local_directories)
     elif reader.get(DIRECTORIES):
         notes.warnings.append(f"{DIRECTORIES} is set but {PERSIST} is 0: no directory is put into S3 or mounted")
     _judge(plan, options.webservers, notes)
+    if persist:
+        _missing_uploads(notes, plan, application)
     problems = sorted(notes.problems, key=lambda problem: (problem.file is None, problem.line or 0))
-    return Outcome(None if problems else plan, notes.warnings, notes.advice, problems)
+    if options.offloaded_by and persist:
+        plan = _left_alone(plan, options.offloaded_by)
+    return Outcome(None if problems else plan, plan["warnings"], plan["advice"], problems)
+
+
+def _left_alone(plan: dict[str, Any], plugins: list[dict[str, str]]) -> dict[str, Any]:
+    """The plan of a site whose application keeps its uploads in an object store by itself: nothing is mounted."""
+    hosts: dict[str, list[str]] = {}
+    for plugin in plugins:
+        hosts.setdefault(f"{plugin['title']} in {plugin['path']}", []).append(plugin["host"])
+    found = "; ".join(f"{what} on {', '.join(names)}" for what, names in hosts.items())
+    why = f"nothing is mounted: a plugin of {plan['application']} keeps uploads in an object store ({found})"
+    nothing: dict[str, Any] = {"directories": [], "excludes": [], "local_directories": [], "offload_plugins": []}
+    return {**plan, **nothing, "persist": False, "warnings": [why], "advice": []}
 
 
 def _flag(reader: _Reader, key: str) -> bool:
@@ -343,13 +367,13 @@ def _endpoint(reader: _Reader, host: str) -> str:
     return (match.group(1) or "https://") + match.group(2) + (match.group(3) or "")
 
 
-def _application(reader: _Reader) -> str:
-    value = reader.get("APPLICATION") or "none"
-    if value.lower() not in APPLICATIONS:
-        known = ", ".join(APPLICATIONS)
-        reader.fault("APPLICATION", f"{shown(value)} is none of {known}", reader.write("APPLICATION", "none"))
-        return "none"
-    return value.lower()
+def _application(reader: _Reader, applications: dict[str, Application]) -> Application:
+    value = reader.get("APPLICATION") or NONE
+    if value.lower() not in applications:
+        known = ", ".join(applications)
+        reader.fault("APPLICATION", f"{shown(value)} is none of {known}", reader.write("APPLICATION", NONE))
+        return applications[NONE]
+    return applications[value.lower()]
 
 
 def _tool(options: Options, tools: dict[str, Tool], notes: _Notes) -> tuple[Optional[Tool], Optional[str]]:
@@ -375,31 +399,60 @@ def _tool(options: Options, tools: dict[str, Tool], notes: _Notes) -> tuple[Opti
     return None, None
 
 
-def _check_tool(reader: _Reader, directories: list[_Directory], tool: Optional[Tool]) -> None:
-    """Hold what the directories ask for against what the tool's table says it can do."""
+def _check_tool(reader: _Reader, directories: list[_Directory], tool: Optional[Tool], application: Application) -> None:
+    """Hold what the directories and the application ask for against what the tool's table says it can do."""
     if tool is None or not directories:
         return
     asked = {"whole_webroot": any(d.whole_webroot for d in directories), "merge": any(d.merge > 1 for d in directories)}
     words = {"whole_webroot": WHOLE_WEBROOT, "merge": "merge="}
-    for capability, wanted in asked.items():
-        if wanted and tool.can(capability) == "no":
-            message = f"{words[capability]} is not possible with the mount tool {tool.name}"
+    for capability in (name for name, wanted in asked.items() if wanted):
+        what, note = words[capability], tool.capability_notes.get(capability)
+        because = f": {note}" if note else ""
+        if tool.can(capability) == "no":
+            message = f"{what} is not possible with the mount tool {tool.name}{because}"
             reader.fault(DIRECTORIES, message, "choose another tool, or name directories one by one")
-        elif wanted and tool.can(capability) == "warn":
-            reader.notes.warnings.append(
-                f"{DIRECTORIES}: {words[capability]} with the mount tool {tool.name} is slow or incomplete"
-            )
-    writing = tool.lacks(("append", "modify", "truncate"))
-    if writing:
-        reader.notes.warnings.append(
-            f"{DIRECTORIES}: the mount tool {tool.name} can't do {', '.join(writing)}: programs that add to files or "
-            "change them in place fail or lose what they write"
-        )
+        elif tool.can(capability) == "warn":
+            said = f"{what} with the mount tool {tool.name} is slow or incomplete{because}"
+            reader.notes.warnings.append(f"{DIRECTORIES}: {said}")
+        elif note:
+            reader.notes.advice.append(f"{what} with the mount tool {tool.name}{because}")
+    _check_writing(reader.notes, directories, tool, application)
     naming = tool.lacks(("rename", "replace", "rename_directory", "symlink", "case"))
     if naming:
         reader.notes.advice.append(
             f"the mount tool {tool.name} can't do {', '.join(naming)} in the mounted directories"
         )
+
+
+def _check_local(notes: _Notes, directories: list[_Directory], application: Application) -> None:
+    """Notice what an application has its caches in below a mounted directory; in the whole webroot they stay local."""
+    local = _inside(application.local_directories, directories)
+    if local and not any(d.whole_webroot for d in directories):
+        where = f"{application.title} has caches, logs or sessions in {', '.join(local)}, inside a mounted directory"
+        notes.advice.append(f"{where}: let its settings put them on the local disk")
+
+
+def _check_writing(notes: _Notes, directories: list[_Directory], tool: Tool, application: Application) -> None:
+    """Notice a tool that can't change files: a warning where the application does that, or nothing is known of it."""
+    missing = tool.lacks(("append", "modify", "truncate"))
+    if not missing:
+        return
+    programs = "programs that add to files or change them in place"
+    unable = f"the mount tool {tool.name} can't do {', '.join(missing)}: {programs} fail or lose what they write"
+    appended = _inside(application.appends, directories) if "append" in missing else []
+    if appended:
+        where = f"{application.title} or its plugins add to files in {', '.join(appended)}"
+        notes.warnings.append(f"{DIRECTORIES}: {unable}, and {where}")
+    elif application.name == NONE:
+        notes.warnings.append(f"{DIRECTORIES}: {unable}")
+    else:
+        notes.advice.append(f"{unable}; {application.title} without plugins does not")
+
+
+def _inside(paths: Iterable[str], directories: list[_Directory]) -> list[str]:
+    """Those of some paths below the webroot that lie in one of the directories."""
+    mounted = [d for d in directories if d.inside]
+    return [path for path in paths if any(d.whole_webroot or _within(path, d.archive_path) for d in mounted)]
 
 
 def _directories(reader: _Reader, webroot: str, dotted: str) -> list[_Directory]:
@@ -601,16 +654,14 @@ def _judge(plan: dict[str, Any], webservers: int, notes: _Notes) -> None:
     if webservers > 1 and not plan["persist"] and not plan["sync_webroots"]:
         settings = f"{PERSIST} and SYNC_WEBROOTS are 0 on {webservers} webservers"
         notes.warnings.append(f"{settings}: nothing keeps users' uploads the same on them")
-    if plan["persist"]:
-        notes.advice += _missing_uploads(plan)
 
 
-def _missing_uploads(plan: dict[str, Any]) -> list[str]:
-    wanted = APPLICATIONS[plan["application"]]
-    paths = [name if name.startswith("/") else f"{plan['webroot']}/{name}" for name in wanted]
+def _missing_uploads(notes: _Notes, plan: dict[str, Any], application: Application) -> None:
     mounted = [d["path"] for d in plan["directories"]]
-    missing = [name for name, path in zip(wanted, paths) if not any(_within(path, outer) for outer in mounted)]
-    if not missing:
-        return []
-    where = f"{plan['application']} keeps its users' uploads in {', '.join(missing)}"
-    return [f"{where}, which {DIRECTORIES} does not name: they stay on each webserver"]
+    paths = {
+        name: name if name.startswith("/") else f"{plan['webroot']}/{name}" for name in application.asset_directories
+    }
+    missing = [name for name, path in paths.items() if not any(_within(path, outer) for outer in mounted)]
+    if missing:
+        where = f"{application.title} keeps its users' uploads in {', '.join(missing)}"
+        notes.advice.append(f"{where}, which {DIRECTORIES} does not name: they stay on each webserver")

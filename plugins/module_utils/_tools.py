@@ -7,28 +7,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
+from ._tables import TABLES, TableError, read_tables
 from ._template import Problem
 
-TABLES = Path(__file__).resolve().parents[2] / "roles" / "asset_mount" / "vars" / "tools"
+TOOLS = TABLES / "tools"
 INSTALL_WORDS = ("repo", "binary", "source", "script")
 
 _TOP = "__asset_mount_tool"
 _MOUNT_TOOL = re.compile(r"\s*DATASTOREMOUNTTOOL:([^:#\s]+)(?::([^:#\s]*))?\s*(?:#.*)?")
 
 
-class ToolTableError(Exception):
-    """A tool table is missing or wrong: a mistake in the collection or in a table that somebody added."""
-
-
 @dataclass(frozen=True)
 class Tool:
     """The part of a tool table that planning needs.
 
-    ``capabilities``: what a plan may ask for, ``yes``, ``warn`` or ``no``. ``operations``: what programs can do with
+    ``capabilities``: what a plan may ask for, ``yes``, ``warn`` or ``no``; ``capability_notes``: why, or what it costs,
+    for messages. ``operations``: what programs can do with
     files, ``yes``, ``refused`` (with an error) or ``ignored`` (without), as tests/tools/probe.py measures it.
     ``buildstyles_words``: how it can be installed, in the words of ``buildstyles.dat``.
     """
@@ -39,6 +37,7 @@ class Tool:
     buildstyles_words: tuple[str, ...]
     capabilities: dict[str, str]
     operations: dict[str, str]
+    capability_notes: dict[str, str] = field(default_factory=dict)
 
     def can(self, capability: str) -> str:
         """``yes``, ``warn`` or ``no``; what a table doesn't say is ``no``."""
@@ -58,42 +57,25 @@ class BuildStyle:
     line: int
 
 
-def load_tools(directory: Path = TABLES) -> dict[str, Tool]:
-    """All tools by name, from ``*.yml`` in a directory. ToolTableError when a table is wrong or none is the default."""
-    tools = {}
-    for table in sorted(directory.glob("*.yml")):
-        tool = _tool(_read(table), table)
-        tools[tool.name] = tool
+def load_tools(directory: Path = TOOLS) -> dict[str, Tool]:
+    """All tools by name, from ``*.yml`` in a directory. TableError when a table is wrong or none is the default."""
+    tools = {tool.name: tool for tool in read_tables(directory, _TOP, _tool)}
     if sum(tool.default for tool in tools.values()) != 1:
-        raise ToolTableError(f"exactly one tool table in {directory} must have 'default: true'")
+        raise TableError(f"exactly one tool table in {directory} must have 'default: true'")
     return tools
 
 
-def _read(table: Path) -> Any:
-    # Only the controller reads tables, and has PyYAML; modules that share this package must not need it.
-    import yaml
-
-    try:
-        return yaml.safe_load(table.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ToolTableError(f"the tool table {table} cannot be read: {error}") from error
-
-
-def _tool(content: Any, table: Path) -> Tool:
-    try:
-        entry = content[_TOP]
-        capabilities, operations = (
-            {str(name): _word(value) for name, value in entry[part].items()} for part in ("capabilities", "operations")
-        )
-        names = tuple(str(name) for name in entry["buildstyles_names"])
-        methods = entry["buildstyles_methods"].items()
-        words = tuple(word for word, method in methods if word in INSTALL_WORDS and method in entry["install_methods"])
-        if len(words) != len(methods):
-            raise ToolTableError(f"the tool table {table} has buildstyles_methods that map no word to a method")
-        return Tool(str(entry["name"]), bool(entry.get("default", False)), names, words, capabilities, operations)
-    except (KeyError, TypeError, AttributeError) as error:
-        needed = "name, buildstyles_names, buildstyles_methods, install_methods, capabilities and operations"
-        raise ToolTableError(f"the tool table {table} needs {_TOP} with {needed} ({error!r})") from error
+def _tool(entry: Any) -> Tool:
+    capabilities, operations = (
+        {str(name): _word(value) for name, value in entry[part].items()} for part in ("capabilities", "operations")
+    )
+    names = tuple(str(name) for name in entry["buildstyles_names"])
+    methods = entry["buildstyles_methods"].items()
+    words = tuple(word for word, method in methods if word in INSTALL_WORDS and method in entry["install_methods"])
+    if len(words) != len(methods):
+        raise ValueError("buildstyles_methods map no word to a method")
+    notes = {str(name): str(text) for name, text in entry.get("capability_notes", {}).items()}
+    return Tool(str(entry["name"]), bool(entry.get("default", False)), names, words, capabilities, operations, notes)
 
 
 def _word(value: Any) -> str:

@@ -58,7 +58,10 @@ options:
     description: Whether the webservers keep their webroots the same, V(0) or V(1).
     type: raw
   application:
-    description: V(joomla), V(wordpress), V(drupal), V(moodle), V(opensocial) or V(none). Used for advice only.
+    description:
+      - V(joomla), V(wordpress), V(drupal), V(moodle), V(opensocial) or V(none).
+      - R(The guide to applications, ansible_collections.adt.assets.docsite.guide_applications) has what is
+        known about each.
     type: raw
   website_url:
     description: The site's host name. Names its buckets.
@@ -105,6 +108,26 @@ options:
     description: How many webservers there are. Only for warnings.
     type: int
     default: 1
+  offloaded_by:
+    description:
+      - Those of the plan's RV(plan.offload_plugins) that webservers have.
+      - If there are any, RV(plan.persist) is false, nothing is mounted, and a warning says why.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      title:
+        description: The plugin's name.
+        type: str
+        required: true
+      path:
+        description: Where it was found.
+        type: str
+        required: true
+      host:
+        description: The webserver that it was found on.
+        type: str
+        required: true
 attributes:
   check_mode:
     description: Can run in C(check_mode) and return changed status prediction without modifying the target.
@@ -213,6 +236,26 @@ plan:
         whole_webroot:
           description: Whether it is the webroot itself.
           type: bool
+    local_directories:
+      description:
+        - With V(WHOLE-WEBROOT), directories relative to the webroot that each webserver needs its own of (sessions,
+          caches, temporary files, logs), by the profile of the application.
+      type: list
+      elements: str
+      sample: [wp-content/cache]
+    offload_plugins:
+      description: Plugins of the application that keep uploads in an object store. With one, nothing should be mounted.
+      type: list
+      elements: dict
+      contains:
+        title:
+          description: The plugin's name.
+          type: str
+          sample: WP Offload Media Lite
+        path:
+          description: The directory that it is in where it is installed.
+          type: str
+          sample: /var/www/html/wp-content/plugins/amazon-s3-and-cloudfront
     stores:
       description: The stores, the primary first.
       type: list

@@ -6,6 +6,7 @@ from __future__ import annotations
 import yaml
 
 from ansible_collections.adt.assets.plugins.action.template_info import ARGUMENTS, message
+from ansible_collections.adt.assets.plugins.module_utils._applications import load_applications
 from ansible_collections.adt.assets.plugins.module_utils._plan import KEYS, SECRETS, Options, make_plan
 from ansible_collections.adt.assets.plugins.module_utils._template import parse_template
 from ansible_collections.adt.assets.plugins.modules.template_info import DOCUMENTATION
@@ -26,9 +27,8 @@ def test_every_key_of_a_template_is_an_option_and_secrets_are_not_logged():
 
 
 def test_the_message_has_every_problem_on_a_line():
-    outcome = make_plan(
-        parse_template(b"PERSIST_ASSETS_TO_CLOUD=2\nSYNC_WEBROOTS=2\nBUILD_CHOICE=9\n", "t"), Options(), {}
-    )
+    template = parse_template(b"PERSIST_ASSETS_TO_CLOUD=2\nSYNC_WEBROOTS=2\nBUILD_CHOICE=9\n", "t")
+    outcome = make_plan(template, Options(), {}, load_applications())
     lines = message(outcome).splitlines()
     assert lines[0] == f"{len(outcome.problems)} problems with the settings of this site:"
     assert lines[1:] == [str(problem) for problem in outcome.problems]

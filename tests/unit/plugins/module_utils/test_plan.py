@@ -10,18 +10,24 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.adt.assets.plugins.module_utils._applications import load_applications
 from ansible_collections.adt.assets.plugins.module_utils._names import bucket_flaw
-from ansible_collections.adt.assets.plugins.module_utils._plan import Options, make_plan
+from ansible_collections.adt.assets.plugins.module_utils._plan import Options
+from ansible_collections.adt.assets.plugins.module_utils._plan import make_plan as _make_plan
 from ansible_collections.adt.assets.plugins.module_utils._template import parse_template, template_from_values
-from ansible_collections.adt.assets.plugins.module_utils._tools import BuildStyle, Tool
+from ansible_collections.adt.assets.plugins.module_utils._tools import BuildStyle, Tool, load_tools
 
 WORKS = dict.fromkeys(
     ("append", "modify", "truncate", "rename", "replace", "rename_directory", "symlink", "case"), "yes"
 )
+NOTES = {"whole_webroot": "pages take their time"}
 TOOLS = {
     "alpha": Tool("alpha", True, ("alpha",), (), {"whole_webroot": "yes", "merge": "yes"}, WORKS),
-    "beta": Tool("beta", False, ("beta", "bet"), ("binary", "repo"), {"whole_webroot": "no", "merge": "no"}, WORKS),
-    "gamma": Tool("gamma", False, ("gamma",), (), {"whole_webroot": "warn", "merge": "warn"}, WORKS),
+    "beta": Tool(
+        "beta", False, ("beta", "bet"), ("binary", "repo"), {"whole_webroot": "no", "merge": "no"}, WORKS, NOTES
+    ),
+    "gamma": Tool("gamma", False, ("gamma",), (), {"whole_webroot": "warn", "merge": "warn"}, WORKS, NOTES),
+    "delta": Tool("delta", False, ("delta",), (), {"whole_webroot": "yes", "merge": "no"}, WORKS, NOTES),
     "epsilon": Tool(
         "epsilon",
         False,
@@ -31,6 +37,7 @@ TOOLS = {
         {**WORKS, "append": "refused", "modify": "ignored", "symlink": "refused"},
     ),
 }
+APPLICATIONS = load_applications()
 SETTINGS = {
     "PERSIST_ASSETS_TO_DATASTORE": "1",
     "BUILD_ARCHIVE_CHOICE": "hourly",
@@ -43,6 +50,10 @@ SETTINGS = {
     "S3_HOST_BASE": "s3.example.com",
     "S3_LOCATION": "eu-1",
 }
+
+
+def make_plan(template, options, tools):
+    return _make_plan(template, options, tools, APPLICATIONS)
 
 
 def render(changes):
@@ -90,6 +101,10 @@ def test_the_plan_of_the_design():
                 "buckets": ["www-example-com-assets-images"],
                 "whole_webroot": False,
             }
+        ],
+        "local_directories": [],
+        "offload_plugins": [
+            {"title": "Amazon S3 Filesystem for Joomla", "path": "/var/www/html/plugins/filesystem/s3"}
         ],
         "stores": [{"endpoint_url": "https://s3.example.com", "region": "eu-1"}],
         "excludes": ["images"],
@@ -446,7 +461,7 @@ def test_advice_when_an_applications_uploads_stay_behind(application, missing):
 
 def test_an_unknown_application_is_a_problem():
     (problem,) = problems({"APPLICATION": "wordpres"})
-    assert "'wordpres' is none of joomla, wordpress" in problem
+    assert "'wordpres' is none of drupal, joomla, moodle, none, opensocial, wordpress" in problem
 
 
 @pytest.mark.parametrize(
@@ -554,7 +569,7 @@ def test_all_problems_are_told_at_once_in_the_files_order():
             "S3_ACCESS_KEY": "#### CUSTOMISE ME ####",
             "S3_HOST_BASE": "",
         },
-        tool="delta",
+        tool="omega",
         webroot="relative",
         buckets={"x": "y"},
     )
@@ -594,7 +609,7 @@ def test_the_tool_is_the_options_then_buildstyles_then_the_default():
     style = {"buildstyles": BuildStyle("bet", "binary", 7), "buildstyles_file": "buildstyles.dat"}
     assert (plan(**style)["tool"], plan(**style)["tool_install"]) == ("beta", "binary")
     assert (plan(tool="gamma", **style)["tool"], plan(tool="gamma", **style)["tool_install"]) == ("gamma", None)
-    known = "is no mount tool that is known here; write one of alpha, beta, epsilon, gamma"
+    known = "is no mount tool that is known here; write one of alpha, beta, delta, epsilon, gamma"
     (problem,) = problems(buildstyles=BuildStyle("x", None, 7), buildstyles_file="buildstyles.dat")
     assert problem == f"buildstyles.dat:7: DATASTOREMOUNTTOOL: 'x' {known}"
     (problem,) = problems(tool="bet")
@@ -611,14 +626,46 @@ def test_a_way_to_install_that_the_tool_has_not_is_refused_with_those_it_has():
     assert plan(buildstyles=BuildStyle("bet", None, 7))["tool"] == "beta"
 
 
-@pytest.mark.parametrize("text, word", [("WHOLE-WEBROOT", "WHOLE-WEBROOT"), ("merge=images2", "merge=")])
-def test_what_a_tool_cannot_do_is_said_before_anything_happens(text, word):
+@pytest.mark.parametrize(
+    "text, word, note", [("WHOLE-WEBROOT", "WHOLE-WEBROOT", ": pages take their time"), ("merge=images2", "merge=", "")]
+)
+def test_what_a_tool_cannot_do_is_said_before_anything_happens(text, word, note):
     changes = {"DIRECTORIES_TO_MOUNT": text, "SYNC_WEBROOTS": "0", "APPLICATION": None}
     (problem,) = problems(changes, tool="beta")
-    assert f"{word} is not possible with the mount tool beta" in problem
+    assert f"{word} is not possible with the mount tool beta{note};" in problem
     (warning,) = plan(changes, tool="gamma")["warnings"]
-    assert f"{word} with the mount tool gamma is slow or incomplete" in warning
+    assert warning.endswith(f"{word} with the mount tool gamma is slow or incomplete{note}")
     assert plan(changes, tool="alpha")["warnings"] == []
+
+
+def test_what_a_whole_webroot_costs_is_advice_even_with_the_best_tool():
+    changes = {"DIRECTORIES_TO_MOUNT": "WHOLE-WEBROOT", "SYNC_WEBROOTS": "0"}
+    assert "WHOLE-WEBROOT with the mount tool delta: pages take their time" in plan(changes, tool="delta")["advice"]
+    assert plan({"SYNC_WEBROOTS": "0"}, tool="delta")["advice"] == []
+
+
+@pytest.mark.parametrize(
+    "tool, said, words",
+    [
+        ("rclone", "advice", "take 1.6 to 1.8 times"),
+        ("geesefs", "warnings", "take 4.0 times"),
+        ("s3fs", "warnings", "take 4.4 times"),
+    ],
+)
+def test_the_collections_own_tools_say_what_a_whole_webroot_costs(tool, said, words):
+    changes = {"DIRECTORIES_TO_MOUNT": "WHOLE-WEBROOT", "SYNC_WEBROOTS": "0"}
+    made = plan(changes, tools=load_tools(), tool=tool)
+    assert len([line for line in made[said] if words in line and f"the mount tool {tool}" in line]) == 1
+
+
+def test_the_whole_webroot_is_refused_with_goofys_and_its_reason():
+    (problem,) = problems(
+        {"DIRECTORIES_TO_MOUNT": "WHOLE-WEBROOT", "SYNC_WEBROOTS": "0"}, tools=load_tools(), tool="goofys"
+    )
+    assert problem.startswith(
+        "site.tmpl:3: DIRECTORIES_TO_MOUNT: WHOLE-WEBROOT is not possible with the mount tool goofys: "
+    )
+    assert "can't add to files" in problem
 
 
 def test_operations_that_a_tool_cannot_do_are_a_warning_where_data_is_lost_and_otherwise_advice():
@@ -628,6 +675,56 @@ def test_operations_that_a_tool_cannot_do_are_a_warning_where_data_is_lost_and_o
     assert "the mount tool epsilon can't do symlink in the mounted directories" in made["advice"]
     local = plan({"APPLICATION": None, "PERSIST_ASSETS_TO_DATASTORE": "0"}, tool="epsilon")
     assert not [said for said in local["warnings"] + local["advice"] if "epsilon" in said]
+
+
+def test_an_application_that_adds_to_files_is_a_warning_where_the_tool_cannot():
+    wordpress = {"APPLICATION": "wordpress", "DIRECTORIES_TO_MOUNT": "wp-content/uploads"}
+    (warning,) = plan(wordpress, tool="epsilon")["warnings"]
+    assert "WordPress or its plugins add to files in wp-content/uploads/wc-logs" in warning
+    assert "debug.log" not in warning
+    assert plan(wordpress, tool="alpha")["warnings"] == []
+    joomla = plan(tool="epsilon")
+    assert joomla["warnings"] == []
+    assert "can't do append, modify" in joomla["advice"][0]
+    assert "Joomla without plugins does not" in joomla["advice"][0]
+
+
+def test_directories_that_stay_local_belong_to_a_plan_of_the_whole_webroot():
+    changes = {"APPLICATION": "wordpress", "DIRECTORIES_TO_MOUNT": "WHOLE-WEBROOT", "SYNC_WEBROOTS": "0"}
+    assert plan(changes)["local_directories"] == list(APPLICATIONS["wordpress"].local_directories)
+    assert plan({**changes, "DIRECTORIES_TO_MOUNT": "wp-content/uploads"})["local_directories"] == []
+
+
+def test_caches_below_a_mounted_directory_are_advice():
+    changes = {"APPLICATION": "drupal", "DIRECTORIES_TO_MOUNT": "sites/default/files"}
+    (advice,) = plan(changes)["advice"]
+    assert "Drupal has caches, logs or sessions in sites/default/files/php" in advice
+    assert plan({"APPLICATION": "wordpress", "DIRECTORIES_TO_MOUNT": "wp-content/uploads"})["advice"] == []
+
+
+def test_nothing_is_mounted_where_a_plugin_offloads_and_the_plan_says_why():
+    plugin = plan()["offload_plugins"][0]
+    made = plan(offloaded_by=[{**plugin, "host": "web1"}, {**plugin, "host": "web2"}])
+    assert [made[key] for key in ("persist", "directories", "excludes", "offload_plugins", "advice")] == [
+        False,
+        [],
+        [],
+        [],
+        [],
+    ]
+    assert made["warnings"] == [
+        "nothing is mounted: a plugin of joomla keeps uploads in an object store (Amazon S3 Filesystem for Joomla in "
+        "/var/www/html/plugins/filesystem/s3 on web1, web2)"
+    ]
+    assert (made["site"], made["catalog"]) == ("www.example.com", "www-example-com-assets-catalog")
+
+
+def test_a_plugin_that_offloads_hides_no_problem_and_no_setting():
+    found = [{"title": "x", "path": "/x", "host": "web1"}]
+    assert len(problems({"SYNC_WEBROOTS": "x"}, offloaded_by=found)) == 1
+    off = {"PERSIST_ASSETS_TO_DATASTORE": "0", "DIRECTORIES_TO_MOUNT": ""}
+    assert plan(off, offloaded_by=found) == plan(off)
+    assert plan(off)["offload_plugins"] == []
 
 
 ENTRIES = st.one_of(

@@ -7,13 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.adt.assets.plugins.module_utils._tools import (
-    BuildStyle,
-    ToolTableError,
-    load_tools,
-    read_buildstyles,
-)
+from ansible_collections.adt.assets.plugins.module_utils._tables import TableError
+from ansible_collections.adt.assets.plugins.module_utils._tools import BuildStyle, load_tools, read_buildstyles
 
+GUIDE = Path(__file__).parents[4] / "docs" / "docsite" / "rst" / "guide_mount_tools.rst"
 TABLE = """
 __asset_mount_tool:
   name: alpha
@@ -22,6 +19,7 @@ __asset_mount_tool:
   buildstyles_methods: {repo: package, binary: url}
   install_methods: {url: {}, package: {packages: [alpha]}}
   capabilities: {whole_webroot: yes, merge: no, untrusted_certificates: warn}
+  capability_notes: {whole_webroot: slow}
   operations: {create: yes, append: refused}
   command: ["{{ binary }}"]
 """
@@ -38,6 +36,7 @@ def test_tables_are_read_from_a_directory(tmp_path):
     assert [tools["alpha"].can(what) for what in ("whole_webroot", "merge", "untrusted_certificates", "flying")] == [
         "yes", "no", "warn", "no",
     ]  # fmt: skip
+    assert tools["alpha"].capability_notes == {"whole_webroot": "slow"}
     assert tools["alpha"].lacks(("create", "append", "flying")) == ["append", "flying"]
 
 
@@ -52,16 +51,17 @@ def test_tables_are_read_from_a_directory(tmp_path):
         ("[", "cannot be read"),
         ("just text", "needs __asset_mount_tool"),
         ("", "needs __asset_mount_tool"),
+        (TABLE + "more: x\n", "nothing beside it"),
     ],
 )
 def test_a_wrong_table_is_named(tmp_path, text, message):
     (tmp_path / "alpha.yml").write_text(text)
-    with pytest.raises(ToolTableError, match=message):
+    with pytest.raises(TableError, match=message):
         load_tools(tmp_path)
 
 
 def test_no_table_at_all_is_an_error(tmp_path):
-    with pytest.raises(ToolTableError, match="exactly one"):
+    with pytest.raises(TableError, match="exactly one"):
         load_tools(tmp_path)
 
 
@@ -73,14 +73,20 @@ def test_the_collections_own_tables_can_be_planned_with():
 
 def test_the_guide_says_what_the_tables_say():
     """The guide's table of operations as `make capabilities` writes it: a head of tool names, then a row for each."""
-    guide = Path(__file__).parents[4] / "docs" / "docsite" / "rst" / "guide_mount_tools.rst"
-    rows = [row.split("\n     - ") for row in guide.read_text().split("\n   * - ")[1:]]
+    rows = [row.split("\n     - ") for row in GUIDE.read_text().split("\n   * - ")[1:]]
     names = next(row for row in rows if row[0] == "Operation")[1:]
     tools = load_tools()
     assert sorted(name.strip() for name in names) == sorted(tools)
     for position, name in enumerate(names, 1):
         said = {row[0].strip("`"): row[position].split()[0] for row in rows if row[0].startswith("``")}
         assert said == tools[name.strip()].operations
+
+
+def test_the_guide_says_what_a_whole_webroot_costs():
+    said = {"yes": "supported", "warn": "with a warning", "no": "refused"}
+    for tool in load_tools().values():
+        cells = (tool.name, said[tool.can("whole_webroot")], tool.capability_notes["whole_webroot"])
+        assert "   * - " + "\n     - ".join(cells) + "\n" in GUIDE.read_text()
 
 
 def test_buildstyles_names_the_tool_and_how_it_is_installed():
