@@ -111,6 +111,7 @@ options:
   offloaded_by:
     description:
       - Those of the plan's RV(plan.offload_plugins) that webservers have.
+      - The playbook C(adt.assets.deploy) looks for them.
       - If there are any, RV(plan.persist) is false, nothing is mounted, and a warning says why.
     type: list
     elements: dict

@@ -14,7 +14,7 @@ import tarfile
 from collections.abc import Iterator
 
 import pytest
-from scenario import BED, CORPUS, IMAGES, ONCE, SITE, TOOL, WEBSERVERS, deploy, other_template, writes_seen
+from scenario import BED, CORPUS, IMAGES, ONCE, SITE, TOOL, WEBSERVERS, deploy, other_template, recap, writes_seen
 
 pytestmark = ONCE
 OTHER = f"www.other-{TOOL}.example.com"
@@ -113,3 +113,21 @@ def test_t15_a_directory_behind_a_symbolic_link_is_refused_on_the_webserver() ->
     assert "/var/www/linked/images goes through a symbolic link (to /var/www/html/images)" in " ".join(
         done.stdout.split()
     )
+
+
+def test_where_a_plugin_offloads_nothing_is_mounted_and_no_bucket_is_made(other_site: dict[str, object]) -> None:
+    plugin = "/var/www/html/plugins/filesystem/s3"
+    nowhere = {**other_site, "assets_backup": "s3://corpus-backups/nothere.tar.gz"}
+    BED.on("web2", f"mkdir -p {plugin}")
+    try:
+        done = deploy(**nowhere)
+        refused("nothere.tar.gz", assets_offload_check=False, **nowhere)
+    finally:
+        BED.on("web2", "rm -r /var/www/html/plugins")
+    assert f"Amazon S3 Filesystem for Joomla in {plugin} on web2" in " ".join(done.stdout.split())
+    assert {host: counters["changed"] for host, counters in recap(done.stdout).items()} == {
+        "web1": 0,
+        "web2": 0,
+        "build1": 0,
+    }
+    assert not set(OTHER_BUCKETS) & set(BED.buckets())
