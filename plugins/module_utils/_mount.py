@@ -177,6 +177,8 @@ class Config(NamedTuple):
     name: str  # the path, escaped as in unit names
     path: str
     bucket: str = ""  # none: this host has no settings for the directory (yet)
+    catalog: str = ""  # the site's
+    directory: dict[str, Any] | None = None  # the plan's entry
     store: dict[str, Any] | None = None  # endpoint_url, region, addressing_style, validate_certs, ca_bundle
     credential: str = ""  # root-only file as the tool wants it
     keys: str = ""  # root-only file, JSON: access_key, secret_key, session_token

@@ -17,7 +17,9 @@ author:
   - adt.assets contributors (@adt-assets)
 options:
   plan:
-    description: The site's plan, as M(adt.assets.template_info) returns it. Only RV(ignore:plan.directories) is used.
+    description:
+      - The site's plan, as M(adt.assets.template_info) returns it. Only RV(ignore:plan.directories) and
+        RV(ignore:plan.catalog) are used.
     type: dict
     required: true
   timeout:
@@ -136,6 +138,17 @@ mounts:
       description: What is wrong, in words.
       type: list
       elements: str
+unlisted:
+  description:
+    - Directories of the same site (by RV(ignore:plan.catalog)) that this host mounts, or did, and that the plan doesn't
+      name. The same as RV(mounts), and more.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    directory:
+      description: The directory's entry in the plan by which it was mounted.
+      type: dict
 """
 
 from typing import Any
@@ -153,25 +166,37 @@ def config_of(path: str) -> _mount.Config:
         return _mount.Config(name=unit_name(path), path=path)
 
 
+def look_at(directories: list[dict[str, Any]], seconds: float) -> list[dict[str, Any]]:
+    """What _mount.describe says about each of these entries of a plan."""
+    configs = [config_of(directory["path"]) for directory in directories]
+    states = _mount.unit_states([config.unit for config in configs]) if configs else {}
+    return [
+        {"name": directory["name"], **_mount.describe(config, states.get(config.unit, {}), seconds)}
+        for directory, config in zip(directories, configs)
+    ]
+
+
+def unlisted(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    """The entries, in the plans of that time, of directories of the same site that the plan has no more."""
+    listed = {unit_name(directory["path"]) for directory in plan.get("directories") or []}
+    names = sorted({path.stem for path in _mount.CONFIG_DIR.glob("*.json")} - listed)
+    configs = [_mount.load_config(name) for name in names]
+    return [config.directory for config in configs if config.directory and config.catalog == plan.get("catalog")]
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={"plan": {"type": "dict", "required": True}, "timeout": {"type": "int", "default": 10}},
         supports_check_mode=True,
     )
-    directories: list[dict[str, Any]] = module.params["plan"].get("directories") or []
-    units = [f"adt-assets-{unit_name(directory['path'])}.service" for directory in directories]
-    states = _mount.unit_states(units) if units else {}
+    plan, seconds = module.params["plan"], module.params["timeout"]
     try:
-        mounts = [
-            {
-                "name": directory["name"],
-                **_mount.describe(config_of(directory["path"]), states.get(unit, {}), module.params["timeout"]),
-            }
-            for directory, unit in zip(directories, units)
-        ]
+        mounts = look_at(plan.get("directories") or [], seconds)
+        others = unlisted(plan)
+        left = [{"directory": other, **seen} for other, seen in zip(others, look_at(others, seconds))]
     except (KeyError, OSError) as error:
         module.fail_json(msg=f"the mounts can't be looked at: {error}")
-    module.exit_json(changed=False, mounts=mounts)
+    module.exit_json(changed=False, mounts=mounts, unlisted=left)
 
 
 if __name__ == "__main__":

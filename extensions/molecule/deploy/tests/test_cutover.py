@@ -74,7 +74,7 @@ def killed_before(steps: tuple[str, ...]) -> list[str]:
 def images() -> Iterator[dict[str, str]]:
     """Variables of a plan with the images only: the other directories stay mounted, and the runs are short."""
     with other_template("images", DIRECTORIES_TO_MOUNT="images") as template:
-        yield {"assets_template": str(template)}
+        yield {"assets_template": str(template), "assets_unlisted": "keep"}
     if not all(in_front(host) for host in WEBSERVERS):
         deploy()
 
