@@ -8,6 +8,7 @@ call (`mount.py VERB NAME`). So it is one file, needs nothing but Python's stand
 
     PATH      where the site looks          FUSE (the bucket) > floor (local files, read-only) > local files
     beneath   the way to the local files    a private, writable bind mount, reachable for root only
+    bridge    another mount of the bucket   in front, read-only, only while the mount itself is replaced
 """
 
 from __future__ import annotations
@@ -147,10 +148,17 @@ class State(NamedTuple):
     fuse: Mount | None  # in front; dead or alive
     foreign: Mount | None  # a FUSE mount that isn't above a floor of ours
     inside: tuple[str, ...]  # other mounts below the path: a floor would hide them
+    bridged: bool = False  # what is in front is the bridge
+
+    @property
+    def mounted(self) -> bool:
+        """Whether the mount itself is in front."""
+        return self.fuse is not None and not self.bridged
 
 
-def look(mounts: list[Mount], path: str, beneath: str) -> State:
+def look(mounts: list[Mount], path: str, beneath: str, bridge: str = "") -> State:
     local = (stack(mounts, beneath) or [None])[-1]  # type: ignore[list-item]
+    beside = (stack(mounts, bridge) or [None])[-1]  # type: ignore[list-item]
     layers = stack(mounts, path)
 
     def is_floor(mount: Mount) -> bool:
@@ -165,6 +173,7 @@ def look(mounts: list[Mount], path: str, beneath: str) -> State:
         fuse=fuse,
         foreign=None if floor else fuse,
         inside=tuple(sorted({mount.point for mount in mounts if mount.point.startswith(path.rstrip("/") + "/")})),
+        bridged=fuse is not None and beside is not None and fuse.device == beside.device,
     )
 
 
@@ -196,6 +205,14 @@ class Config(NamedTuple):
         return str(RUN_DIR / "beneath" / self.name)
 
     @property
+    def bridge(self) -> str:
+        return str(RUN_DIR / "bridge" / self.name)
+
+    @property
+    def started_with(self) -> Path:
+        return STATE_DIR / self.name / "mounted.json"
+
+    @property
     def record(self) -> Path:
         return STATE_DIR / self.name / "cutover.json"
 
@@ -216,7 +233,7 @@ class Config(NamedTuple):
         return STATE_DIR / self.name / "late.json"
 
     def state(self) -> State:
-        return look(read_mounts(), self.path, self.beneath)
+        return look(read_mounts(), self.path, self.beneath, self.bridge)
 
     def local_path(self) -> str:
         """Where the local files can be reached and written now."""
@@ -226,13 +243,25 @@ class Config(NamedTuple):
 def load_config(name: str) -> Config:
     """Raises MountError when this host has no such directory."""
     try:
-        settings = json.loads((CONFIG_DIR / (name + ".json")).read_text(encoding="utf-8"))
-        # Another version may have written it; older Ansible makes strings of numbers.
-        known = {key: value for key, value in settings.items() if key in Config._fields}
-        numbers = {key: float(known[key]) for key in ("keep_local", "retry_seconds") if key in known}
-        return Config(**{**known, **numbers, "name": name})
+        return _config(name, CONFIG_DIR / (name + ".json"))
     except FileNotFoundError:
         raise MountError(f"no asset directory {name} on this host: {CONFIG_DIR} has no settings for it")
+
+
+def _config(name: str, file: Path) -> Config:
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    # Another version may have written it; older Ansible makes strings of numbers.
+    known = {key: value for key, value in settings.items() if key in Config._fields}
+    numbers = {key: float(known[key]) for key in ("keep_local", "retry_seconds") if key in known}
+    return Config(**{**known, **numbers, "name": name})
+
+
+def as_started(config: Config) -> Config:
+    """The settings that the mount was started with last: another tool may have been chosen since."""
+    try:
+        return _config(config.name, config.started_with)
+    except FileNotFoundError:
+        return config
 
 
 # ---------------------------------------------------------------- work that may hang in the kernel
@@ -423,27 +452,36 @@ def _read_some(path: str) -> None:
         file.read(4096)
 
 
-def prove(config: Config, seconds: float = ANSWER_SECONDS) -> float:
-    """Seconds that a read of something known to be in the bucket took, through the mount.
+def prove(config: Config, seconds: float = ANSWER_SECONDS, bridge: bool = False) -> float:
+    """Seconds that a read of something known to be in the bucket took, through the mount (or the bridge).
 
     What is known to be there comes from the bucket itself, so that an empty mount on a missing bucket is noticed and
     an emptied bucket isn't taken for one. Tries again until the time is up: directory caches lag behind.
     Raises MountError.
     """
     deadline = time.monotonic() + seconds
+    path = config.bridge if bridge else config.path
     while True:
         left = max(0.5, deadline - time.monotonic())
         try:
-            if config.state().fuse is None:
-                raise MountError(f"nothing is mounted at {config.path}")
+            if not (stack(read_mounts(), path) if bridge else config.state().mounted):
+                raise MountError(f"nothing is mounted at {path}")
             names = shown_as(limited(lambda: ask_bucket(config), left), config.symlinks)
             began = time.monotonic()
-            limited(lambda: read_through(config.path, names), min(left, ANSWER_SECONDS))  # noqa: B023 - used at once
+            limited(lambda: read_through(path, names), min(left, ANSWER_SECONDS))  # noqa: B023 - used at once
             return time.monotonic() - began
         except MountError as error:
             if time.monotonic() + 0.5 >= deadline:
-                raise MountError(f"{config.path} does not answer from bucket {config.bucket}: {error}")
+                raise MountError(f"{path} does not answer from bucket {config.bucket}: {error}")
         time.sleep(0.5)
+
+
+def ready(config: Config) -> dict[str, Any]:
+    """Wait until a mount that has just been started answers, and remember the settings that it was started with."""
+    took = prove(config, READY_SECONDS)
+    config.started_with.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    shutil.copyfile(CONFIG_DIR / (config.name + ".json"), config.started_with)
+    return {"seconds": round(took, 3)}
 
 
 def pending(config: Config) -> int | None:
@@ -545,6 +583,7 @@ def drain(config: Config, seconds: float) -> dict[str, Any]:
 
     Raises MountError after some seconds, with the names of what isn't; writes are allowed again then.
     """
+    config = as_started(config)
     mounted = config.state().fuse is not None
     if mounted:
         set_read_only(config, True)
@@ -617,9 +656,12 @@ def _root_only(path: Path) -> str:
 
 
 def release(config: Config) -> None:
-    """Take FUSE mounts away from the path, dead or alive, busy or not; never the floor, nor what lay there before."""
+    """Take FUSE mounts away from the path, dead or alive, busy or not; never the floor, nor what lay there before.
+
+    The bridge stays, and so does what it hides: that can't be taken away from behind it.
+    """
     state = config.state()
-    while state.floor and state.fuse:
+    while state.floor and state.mounted:
         _detach(config.path)
         state = config.state()
 
@@ -665,12 +707,70 @@ def floor_down(config: Config) -> None:
 
 
 def stop(config: Config) -> None:
-    """Take the mount from the path while its process lives, so that whoever reads a file now can finish."""
+    """Take the mount from the path while its process lives, so that whoever reads a file now can finish.
+
+    Behind the bridge nobody reads, and the process would take the bridge away instead of its mount: it is killed.
+    """
     release(config)
     process = os.environ.get("MAINPID", "")
+    if process and config.state().bridged:
+        os.kill(int(process), signal.SIGKILL)
     deadline = time.monotonic() + LEAVE_SECONDS
     while process and Path("/proc", process).exists() and time.monotonic() < deadline:
         time.sleep(0.1)
+
+
+def put_bridge(config: Config) -> None:
+    """Put the bridge in front of the mount, read-only, and wait until nobody reads from the mount any more."""
+    behind = config.state()
+    if behind.bridged:
+        return
+    if behind.fuse is None:
+        raise MountError(f"nothing is mounted at {config.path}")
+    prove(config, READY_SECONDS, bridge=True)
+    _mount("none", config.bridge, MS_REMOUNT | MS_NOSUID | MS_NODEV | MS_RDONLY)
+    _mount("none", config.bridge, MS_PRIVATE)  # else what is mounted in front later appears there, too
+    _mount(config.bridge, config.path, MS_BIND)
+    _wait_until_unused(behind.fuse.device)
+
+
+def leave_bridge(config: Config) -> None:
+    """Wait until nobody reads from the bridge, which the mount is in front of again."""
+    for bridge in stack(read_mounts(), config.bridge)[-1:]:
+        _wait_until_unused(bridge.device)
+
+
+def clear_bridge(config: Config) -> None:
+    """Make the place of the bridge, with nothing mounted there."""
+    for _left in stack(read_mounts(), config.bridge):
+        _detach(config.bridge)
+    _root_only(Path(config.bridge))
+
+
+def _wait_until_unused(device: str) -> None:
+    """Until nobody has a file of a file system open, or LEAVE_SECONDS."""
+    deadline = time.monotonic() + LEAVE_SECONDS
+    while _is_used(device) and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def _is_used(device: str) -> bool:
+    """Whether any process has a file of a file system open, in whatever mount namespace; asks the kernel only."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended
+            mounts = parse_mountinfo((process / "mountinfo").read_bytes())
+            ids = {str(mount.id) for mount in mounts if mount.device == device}
+            for opened in (process / "fdinfo").iterdir() if ids else ():
+                if dict(_fields(opened)).get("mnt_id") in ids:
+                    return True
+    return False
+
+
+def _fields(info: Path) -> Iterator[tuple[str, str]]:
+    """The fields of a file in /proc (proc_pid_fdinfo(5))."""
+    for line in info.read_text(encoding="ascii", errors="replace").splitlines():
+        name, _colon, value = line.partition(":")
+        yield name, value.strip()
 
 
 def set_read_only(config: Config, read_only: bool) -> None:
@@ -956,6 +1056,8 @@ def watch_once(config: Config, before: Watched) -> Watched:
     """
     state = config.state()
     now = before._replace(looks=before.looks + 1)
+    if state.bridged:  # for as long as the mount is being replaced
+        return now
     alive = False
     if state.fuse is not None and state.floor:
         try:
@@ -1124,13 +1226,14 @@ def describe(config: Config, properties: dict[str, str], seconds: float = ANSWER
     if state.fuse and config.bucket:
         try:
             took = round(prove(config, seconds), 3)
-            waiting = pending(config)
+            waiting = pending(as_started(config))
         except (MountError, OSError) as error:
             problems.append(str(error))
         answers = took is not None
     looks_local = state.beneath is not None or state.fuse is None
     return {
         "path": config.path,
+        "buckets": (config.directory or {}).get("buckets", []),
         "exists": state.fuse is not None or os.path.lexists(config.path),
         "unit": config.unit,
         "unit_state": _unit_state(properties),
@@ -1139,6 +1242,7 @@ def describe(config: Config, properties: dict[str, str], seconds: float = ANSWER
         "floor": state.floor,
         "fuse": state.fuse.fstype if state.fuse else None,
         "read_only": state.fuse is not None and "ro" in state.fuse.options,
+        "bridge": bool(stack(read_mounts(), config.bridge)),
         "local_path": local,
         "beneath": config.beneath,
         "answers": answers,
@@ -1173,9 +1277,12 @@ def status(config: Config) -> dict[str, Any]:
 
 VERBS: dict[str, Callable[[Config], Any]] = {
     "reach": reach,
-    "ready": lambda config: {"seconds": round(prove(config, READY_SECONDS), 3)},
+    "ready": ready,
     "release": release,
     "stop": stop,
+    "bridge": put_bridge,
+    "bridge-leave": leave_bridge,
+    "bridge-clear": clear_bridge,
     "floor-up": floor_up,
     "floor-down": floor_down,
     "writable": lambda config: set_read_only(config, False),

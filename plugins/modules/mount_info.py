@@ -67,6 +67,10 @@ mounts:
       description: Where the directory lies.
       type: str
       sample: /var/www/html/images
+    buckets:
+      description: The buckets that it was set up with, whatever the plan says now. Empty when it wasn't.
+      type: list
+      elements: str
     exists:
       description: Whether anything lies at the path.
       type: bool
@@ -93,6 +97,9 @@ mounts:
       sample: fuse.rclone
     read_only:
       description: Whether the mount in front refuses writes, which a way back that was broken off leaves.
+      type: bool
+    bridge:
+      description: Whether a second mount of the bucket is there, for as long as the first one is replaced.
       type: bool
     beneath:
       description: Where the local files are reachable while the bucket is in front.

@@ -12,10 +12,11 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import corpus
@@ -187,12 +188,14 @@ def wait_until(
 
 
 @contextmanager
-def readers(*without: str) -> Iterator[None]:
+def readers(*without: str, uploaded: Mapping[str, bytes] = MappingProxyType({})) -> Iterator[None]:
     """Ask all webservers for images at a steady rate while the block runs; a bad answer from any fails the test.
 
-    ``without``: images that aren't asked for, as they change meanwhile.
+    ``without``: images that aren't asked for, as they change meanwhile. ``uploaded``: others that are, name to content,
+    such as files that came after the cutover and that no floor has.
     """
     files = {name: digest for name, digest in digests(IMAGES.source).items() if name not in without}
+    files |= {name: hashlib.sha256(body).hexdigest() for name, body in uploaded.items()}
     running = [Reader(f"http://{BED.address(host)}/images", files) for host in WEBSERVERS]
     stop = threading.Event()
     threads = [threading.Thread(target=reader.run, args=(RATE, None, stop)) for reader in running]

@@ -10,6 +10,8 @@ from pathlib import Path
 from scenario import BED, IMAGES, PRIVATE, WEBSERVERS, in_front, readers, wait_until
 
 CONVERGE = Path(__file__).parent.parent / "converge.yml"
+# No floor has it: it answers only where a mount always does.
+UPLOADED = "uploaded-after-the-cutover.txt"
 WAITING = "written-before-the-keys-changed.txt"
 PENDING = f"sudo -u www-data sh -c 'echo waiting > {IMAGES.path}/{WAITING}'"
 
@@ -31,7 +33,10 @@ def test_t17_every_mount_uses_new_keys_without_a_bad_answer_or_a_lost_upload() -
     old, new = BED.env["AWS_ACCESS_KEY_ID"], BED.env["BED_NEXT_ACCESS_KEY"]
     keys = {"bed_s3_access_key": new, "bed_s3_secret_key": BED.env["BED_NEXT_SECRET_KEY"]}
     before = {host: processes(host) for host in WEBSERVERS}
-    with readers():
+    BED.on("web1", f"sudo -u www-data sh -c 'echo -n new > {IMAGES.path}/{UPLOADED}'")
+    for host in WEBSERVERS:
+        wait_until(lambda host=host: BED.fetch(host, f"images/{UPLOADED}") == b"new")
+    with readers(uploaded={UPLOADED: b"new"}):
         BED.on("web2", PENDING)
         BED.playbook(str(CONVERGE), keys)
     wait_until(lambda: WAITING in BED.objects(IMAGES.bucket))
@@ -41,4 +46,4 @@ def test_t17_every_mount_uses_new_keys_without_a_bad_answer_or_a_lost_upload() -
         assert all(in_front(host, directory).startswith("fuse") for directory in (IMAGES, PRIVATE))
         assert holders(host, old) == []
         assert len(holders(host, new)) >= 2
-    BED.on("web2", f"rm {IMAGES.path}/{WAITING}")
+    BED.on("web2", f"rm {IMAGES.path}/{WAITING} {IMAGES.path}/{UPLOADED}")

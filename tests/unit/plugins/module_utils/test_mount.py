@@ -17,15 +17,18 @@ from ansible_collections.adt.assets.plugins.module_utils._mount import MountErro
 
 IMAGES = "/var/www/html/images"
 BENEATH = "/run/adt-assets/beneath/var-www-html-images"
+BRIDGE = "/run/adt-assets/bridge/var-www-html-images"
 
 ROOT_LINE = b"160 132 0:55 / / rw,relatime shared:53 - overlay overlay rw,lowerdir=/x\n"
 BENEATH_LINE = b"355 164 0:55 /var/www/html/images " + BENEATH.encode() + b" rw,relatime - overlay overlay rw\n"
 FLOOR_LINE = b"807 160 0:55 /var/www/html/images /var/www/html/images ro,nosuid,nodev shared:660 - overlay overlay rw\n"
 FUSE_LINE = b"1034 807 0:184 / /var/www/html/images rw,nosuid,nodev shared:681 - fuse.anytool store:bucket rw\n"
+BESIDE_LINE = b"1100 200 0:190 / " + BRIDGE.encode() + b" rw,nosuid,nodev - fuse.anytool store:bucket ro\n"
+BRIDGE_LINE = b"1101 1034 0:190 / /var/www/html/images rw,nosuid,nodev shared:690 - fuse.anytool store:bucket ro\n"
 
 
 def look(*lines: bytes) -> _mount.State:
-    return _mount.look(_mount.parse_mountinfo(b"".join(lines)), IMAGES, BENEATH)
+    return _mount.look(_mount.parse_mountinfo(b"".join(lines)), IMAGES, BENEATH, BRIDGE)
 
 
 def test_names_are_unescaped_and_bytes_that_are_no_utf8_survive():
@@ -58,6 +61,20 @@ def test_floor_and_mount_are_told_apart():
     assert look(ROOT_LINE, BENEATH_LINE, FLOOR_LINE).fuse is None
     state = look(ROOT_LINE, BENEATH_LINE, FLOOR_LINE, FUSE_LINE)
     assert state.floor and state.fuse and state.fuse.fstype == "fuse.anytool" and state.foreign is None
+
+
+def test_the_bridge_in_front_is_not_taken_for_the_mount():
+    before = [ROOT_LINE, BENEATH_LINE, FLOOR_LINE, FUSE_LINE, BESIDE_LINE]
+    assert look(*before).mounted
+    state = look(*before, BRIDGE_LINE)
+    assert state.bridged and not state.mounted
+    again = FUSE_LINE.replace(b"1034 807 0:184", b"1200 1101 0:195")
+    assert look(*before, BRIDGE_LINE, again).mounted, "the mount in front of the bridge"
+
+
+def test_a_bridge_that_has_lost_its_other_end_is_what_a_dead_mount_is():
+    state = look(ROOT_LINE, BENEATH_LINE, FLOOR_LINE, FUSE_LINE, BRIDGE_LINE)
+    assert state.mounted, "it can be taken away"
 
 
 def test_h13_a_mount_without_our_floor_is_foreign():
