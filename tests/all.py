@@ -107,6 +107,7 @@ def stages() -> list[Stage]:
         molecule("asset_store", "rclone"),
         *(molecule("asset_mount", tool) for tool in ("rclone", "s3fs", "goofys", "geesefs")),
         *(molecule("deploy", tool) for tool in ("rclone", "s3fs")),
+        molecule("wordpress", "rclone"),
     ]
 
 

@@ -1,0 +1,65 @@
+# Copyright (c) adt.assets contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the tests of the scenario ``wordpress`` share: its site, an editor on each webserver, and what visitors see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+
+from scenario import BED, FOLDER, WEBSERVERS, wait_until
+from wordpress import WordPress
+
+SITE = "www.wordpress.example.com"
+BUCKET = "www-wordpress-example-com-assets-wp-content-uploads"
+SEEN_SECONDS = 10.0  # both webservers show what one of them was given
+# What a webserver has made itself the kernel there knows for a minute, also when another one deletes it.
+OWN_SECONDS = 70.0
+
+
+@cache
+def visitor(host: str) -> WordPress:
+    """Somebody at a webserver who is not logged in."""
+    return WordPress(BED.address(host), SITE)
+
+
+@cache
+def editors() -> tuple[WordPress, WordPress]:
+    """The editor at each webserver, logged in once at the first.
+
+    A log-in at the other would end the first one's session: each PHP hashes the password again as its own release does.
+    """
+    first, second = WEBSERVERS
+    editor = WordPress(BED.address(first), SITE)
+    editor.log_in()
+    return editor, WordPress(BED.address(second), SITE, editor.cookies)
+
+
+def everywhere(urls: Iterable[str]) -> None:
+    """Both webservers soon serve each of these pictures, with the same bytes."""
+    for url in urls:
+        for host in WEBSERVERS:
+            _wait_for(200, host, url, SEEN_SECONDS)
+        bodies = {visitor(host).get(url) for host in WEBSERVERS}
+        assert len(bodies) == 1 and bodies.pop().startswith(b"\x89PNG"), f"{url} isn't one picture"
+
+
+def nowhere(urls: Iterable[str], seconds: float = SEEN_SECONDS) -> None:
+    """Both webservers answer 404 to each of these pictures, after some seconds at the latest."""
+    for url in urls:
+        for host in WEBSERVERS:
+            _wait_for(404, host, url, seconds)
+
+
+def _wait_for(status: int, host: str, url: str, seconds: float) -> None:
+    wait_until(lambda: visitor(host).status(url) == status, seconds, lambda: f"{host} never said {status} to {url}")
+
+
+def deploy(template: str) -> None:
+    """Deploy with one of the scenario's templates (``uploads``, ``whole``), from the backup."""
+    given = {
+        "assets_template": str(FOLDER / "wordpress" / f"{template}.tmpl"),
+        "assets_backup": "s3://wordpress-backups/backup.tar.gz",
+    }
+    BED.playbook("adt.assets.deploy", given)
