@@ -149,6 +149,7 @@ class State(NamedTuple):
     foreign: Mount | None  # a FUSE mount that isn't above a floor of ours
     inside: tuple[str, ...]  # other mounts below the path: a floor would hide them
     bridged: bool = False  # what is in front is the bridge
+    above: int = 0  # mounts above the floor: dead ones may lie beneath the one in front
 
     @property
     def mounted(self) -> bool:
@@ -164,16 +165,17 @@ def look(mounts: list[Mount], path: str, beneath: str, bridge: str = "") -> Stat
     def is_floor(mount: Mount) -> bool:
         return local is not None and (mount.device, mount.root) == (local.device, local.root)
 
-    floor = any(is_floor(mount) and "ro" in mount.options for mount in layers)
+    floors = [at for at, mount in enumerate(layers) if is_floor(mount) and "ro" in mount.options]
     top = layers[-1] if layers else None
     fuse = top if top is not None and is_fuse(top) and not is_floor(top) else None
     return State(
         beneath=local,
-        floor=floor,
+        floor=bool(floors),
         fuse=fuse,
-        foreign=None if floor else fuse,
+        foreign=None if floors else fuse,
         inside=tuple(sorted({mount.point for mount in mounts if mount.point.startswith(path.rstrip("/") + "/")})),
         bridged=fuse is not None and beside is not None and fuse.device == beside.device,
+        above=len(layers) - 1 - floors[-1] if floors else 0,
     )
 
 
@@ -662,7 +664,10 @@ def release(config: Config) -> None:
     """
     state = config.state()
     while state.floor and state.mounted:
-        _detach(config.path)
+        for _layer in range(
+            state.above
+        ):  # without a look in between: a dead one would be in front as long as that takes
+            _detach(config.path)
         state = config.state()
 
 

@@ -69,7 +69,9 @@ def test_the_bridge_in_front_is_not_taken_for_the_mount():
     state = look(*before, BRIDGE_LINE)
     assert state.bridged and not state.mounted
     again = FUSE_LINE.replace(b"1034 807 0:184", b"1200 1101 0:195")
-    assert look(*before, BRIDGE_LINE, again).mounted, "the mount in front of the bridge"
+    state = look(*before, BRIDGE_LINE, again)
+    assert state.mounted, "the mount in front of the bridge"
+    assert state.above == 3, "the old mount, the bridge and the new one"
 
 
 def test_a_bridge_that_has_lost_its_other_end_is_what_a_dead_mount_is():
