@@ -39,8 +39,8 @@ def home(key: str, holdings: Sequence[Holding]) -> int:
     at = _listed_at(key, holdings)
     if at is not None:
         return at
-    knowing = _knowing(key, None, holdings)
-    return spread(key, len(holdings)) if knowing is None else knowing
+    knowing = _knowing(key, holdings)
+    return _newest(key, knowing, None, holdings) if knowing else spread(key, len(holdings))
 
 
 def gather(holdings: Sequence[Holding]) -> list[Holding]:
@@ -53,9 +53,8 @@ def gather(holdings: Sequence[Holding]) -> list[Holding]:
     gathered: list[dict[str, Entry]] = [{} for _holding in holdings]
     for key in dict.fromkeys(chain.from_iterable(holding.entries for holding in holdings)):
         listed = _listed_at(key, holdings)
-        knowing = _knowing(key, listed, holdings)
-        assert knowing is not None  # the key comes from one of them
-        gathered[knowing if listed is None else listed][key] = holdings[knowing].entries[key]
+        newest = _newest(key, _knowing(key, holdings), listed, holdings)
+        gathered[newest if listed is None else listed][key] = holdings[newest].entries[key]
     return [Holding(holding.there, entries) for holding, entries in zip(holdings, gathered)]
 
 
@@ -63,15 +62,18 @@ def _listed_at(key: str, holdings: Sequence[Holding]) -> int | None:
     return next((at for at, holding in enumerate(holdings) if key in holding.there), None)
 
 
-def _knowing(key: str, listed: int | None, holdings: Sequence[Holding]) -> int | None:
+def _knowing(key: str, holdings: Sequence[Holding]) -> list[int]:
+    return [at for at, holding in enumerate(holdings) if key in holding.entries]
+
+
+def _newest(key: str, knowing: list[int], listed: int | None, holdings: Sequence[Holding]) -> int:
     """Who has the newest word on a key. Of equally new ones, a deletion by users counts more than our pruning."""
-    found = [at for at, holding in enumerate(holdings) if key in holding.entries]
 
     def rank(at: int) -> tuple[str, bool, bool]:
         entry = holdings[at].entries[key]
         return entry.time, not entry.pruned, at == listed
 
-    return max(found, key=rank, default=None)
+    return max(knowing, key=rank)
 
 
 def twins(buckets: Sequence[str], listings: Sequence[Mapping[str, Listed]]) -> dict[str, list[str]]:
