@@ -13,6 +13,7 @@ from wordpress import WordPress
 
 SITE = "www.wordpress.example.com"
 BUCKET = "www-wordpress-example-com-assets-wp-content-uploads"
+WHOLE_BUCKET = "www-wordpress-example-com-assets-whole-webroot"
 SEEN_SECONDS = 10.0  # both webservers show what one of them was given
 # What a webserver has made itself the kernel there knows for a minute, also when another one deletes it.
 OWN_SECONDS = 70.0
