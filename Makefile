@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 RUN := . tests/env.sh &&
 
-.PHONY: help setup demo demo-down test lint units sanity soak capabilities bench bed-up bed-down
+.PHONY: help setup demo demo-down test lint units sanity soak capabilities bench bench-pages bed-up bed-down
 
 help: ## Show the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,6 +36,9 @@ capabilities: setup ## Measure what each mount tool can do, and write it into th
 
 bench: setup ## Compare the sync engine with rclone on the same work
 	@$(RUN) python benchmarks/sync.py
+
+bench-pages: setup ## Compare a WordPress in a bucket with one on disk, on a running test bed
+	@$(RUN) python benchmarks/pages.py
 
 bed-up: setup ## Start the test bed: an S3 server, two webservers, a build machine
 	@$(RUN) tests/bed/bed up
