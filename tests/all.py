@@ -108,7 +108,7 @@ def stages() -> list[Stage]:
         molecule("asset_store", "rclone"),
         *(molecule("asset_mount", tool) for tool in ("rclone", "s3fs", "goofys", "geesefs")),
         molecule("deploy", "rclone"),
-        # The playbooks are the same for every tool: test_changing.py has them take s3fs there and back under load.
+        # The playbooks are the same for every tool: test_mind_changed.py has them take s3fs there and back under load.
         molecule("deploy", "s3fs", group=LONG),
         molecule("wordpress", "rclone"),
     ]

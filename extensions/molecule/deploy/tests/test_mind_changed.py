@@ -27,9 +27,10 @@ from scenario import (
 
 pytestmark = ONCE
 
-# No floor has it: it answers only where a mount always does.
 UPLOADED = "uploaded-after-the-cutover.txt"
 NEW = {UPLOADED: b"new"}
+# No floor has it: it answers only where a mount always does.
+NEWEST = "uploaded-after-the-last-cutover.txt"
 
 
 def fuse_types(directory: Directory) -> set[str]:
@@ -51,22 +52,10 @@ def test_a_bucket_that_would_be_left_behind_is_told_before_another_is_made() -> 
     assert elsewhere not in BED.buckets()
 
 
-def test_i2_h14_nobody_misses_an_asset_or_an_upload_when_the_tool_is_changed_and_a_directory_taken_out() -> None:
+def test_i2_nobody_misses_an_asset_when_the_site_goes_back_to_local_files() -> None:
     BED.on("web1", f"sudo -u www-data sh -c 'echo -n new > {IMAGES.path}/{UPLOADED}'")
     for host in WEBSERVERS:
         wait_until(lambda host=host: BED.fetch(host, f"images/{UPLOADED}") == b"new")
-    with other_template("two", DIRECTORIES_TO_MOUNT="images:media/videos") as template, readers(uploaded=NEW):
-        BED.on("web1", f"sudo -u www-data sh -c 'echo waiting > {VIDEOS.path}/{UPLOADED}'")
-        done = deploy(assets_template=str(template), assets_tool="s3fs")
-    assert PRIVATE.path in done.stdout
-    assert fuse_types(IMAGES) == fuse_types(VIDEOS) == {"fuse.s3fs"}
-    assert BED.s3.get_object(Bucket=VIDEOS.bucket, Key=UPLOADED)["Body"].read() == b"waiting\n"
-    for host in WEBSERVERS:
-        assert set(PRIVATE.files) <= local_files(host, PRIVATE)
-    assert set(PRIVATE.files) <= set(BED.objects(PRIVATE.bucket)), "the bucket stays"
-
-
-def test_i2_nobody_misses_an_asset_when_the_site_goes_back_to_local_files() -> None:
     with other_template("local", PERSIST_ASSETS_TO_CLOUD="0") as template, readers(uploaded=NEW):
         deploy(assets_template=str(template))
     for host in WEBSERVERS:
@@ -79,4 +68,21 @@ def test_i2_nobody_misses_an_asset_when_all_directories_are_put_in_front_again()
     with readers(uploaded=NEW):
         deploy()
     assert {kind for directory in DIRECTORIES for kind in fuse_types(directory)} == {"fuse.rclone"}
-    BED.on("web1", f"rm {IMAGES.path}/{UPLOADED} {VIDEOS.path}/{UPLOADED}")
+
+
+def test_i2_h14_nobody_misses_an_asset_or_an_upload_when_the_tool_is_changed_and_a_directory_taken_out() -> None:
+    BED.on("web1", f"sudo -u www-data sh -c 'echo -n newest > {IMAGES.path}/{NEWEST}'")
+    for host in WEBSERVERS:
+        wait_until(lambda host=host: BED.fetch(host, f"images/{NEWEST}") == b"newest")
+    with (
+        other_template("two", DIRECTORIES_TO_MOUNT="images:media/videos") as template,
+        readers(uploaded={NEWEST: b"newest"}),
+    ):
+        BED.on("web1", f"sudo -u www-data sh -c 'echo waiting > {VIDEOS.path}/{UPLOADED}'")
+        done = deploy(assets_template=str(template), assets_tool="s3fs")
+    assert PRIVATE.path in done.stdout
+    assert fuse_types(IMAGES) == fuse_types(VIDEOS) == {"fuse.s3fs"}
+    assert BED.s3.get_object(Bucket=VIDEOS.bucket, Key=UPLOADED)["Body"].read() == b"waiting\n"
+    for host in WEBSERVERS:
+        assert set(PRIVATE.files) <= local_files(host, PRIVATE)
+    assert set(PRIVATE.files) <= set(BED.objects(PRIVATE.bucket)), "the bucket stays"
