@@ -38,6 +38,7 @@ import urllib.request
 import uuid
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 from urllib.parse import quote, unquote_plus, urlsplit
@@ -187,7 +188,7 @@ class Config(NamedTuple):
 
     name: str  # the path, escaped as in unit names
     path: str
-    bucket: str = ""  # none: this host has no settings for the directory (yet)
+    buckets: tuple[str, ...] = ()  # shown as one; none: this host has no settings for the directory (yet)
     catalog: str = ""  # the site's
     directory: dict[str, Any] | None = None  # the plan's entry
     store: dict[str, Any] | None = None  # endpoint_url, region, addressing_style, validate_certs, ca_bundle
@@ -200,7 +201,12 @@ class Config(NamedTuple):
     retry_seconds: float = 0.0  # after which such uploads that failed are tried again
     cache: str = ""  # the tool's own directory
     waits_in_cache: dict[str, Any] | None = None  # folder, depth, key: where the cache notes what has to be uploaded
-    remote_control: dict[str, Any] | None = None  # socket, request, count
+    remote_control: dict[str, Any] | None = None  # socket, request, count; metrics, failures, forget
+
+    @property
+    def source(self) -> str:
+        """What the mount shows, for a message."""
+        return ("bucket " if len(self.buckets) == 1 else "buckets ") + ", ".join(self.buckets)
 
     @property
     def beneath(self) -> str:
@@ -255,7 +261,7 @@ def _config(name: str, file: Path) -> Config:
     # Another version may have written it; older Ansible makes strings of numbers.
     known = {key: value for key, value in settings.items() if key in Config._fields}
     numbers = {key: float(known[key]) for key in ("keep_local", "retry_seconds") if key in known}
-    return Config(**{**known, **numbers, "name": name})
+    return Config(**{**known, **numbers, "name": name, "buckets": tuple(known.get("buckets", ()))})
 
 
 def as_started(config: Config) -> Config:
@@ -367,22 +373,42 @@ _REFUSED = {
 }
 
 
-def ask_bucket(config: Config, seconds: float = 5.0) -> list[str]:
-    """A few of the keys that the bucket holds. Raises MountError: unreachable, missing or refused."""
-    return list(_list_page(config, seconds, KEYS_ASKED)[0])
+def ask_buckets(config: Config, seconds: float = 5.0) -> list[list[str]]:
+    """A few of the keys that each bucket holds. Raises MountError: one of them is unreachable, missing or refused."""
+    answers = try_buckets(config, seconds)
+    for _keys, why in answers:
+        if why:
+            raise MountError(why)
+    return [keys for keys, _why in answers]
 
 
-def list_bucket(config: Config, seconds: float = 30.0) -> dict[str, int]:
-    """Every key of the bucket and its size in bytes. Raises MountError as ask_bucket does; seconds are per page."""
+def try_buckets(config: Config, seconds: float = 5.0) -> list[tuple[list[str], str]]:
+    """For each bucket: a few of its keys, and why it could not be asked. All are asked at the same time."""
+
+    def ask(bucket: str) -> tuple[list[str], str]:
+        try:
+            return list(_list_page(config, bucket, seconds, KEYS_ASKED)[0]), ""
+        except MountError as error:
+            return [], str(error)
+
+    with ThreadPoolExecutor(len(config.buckets) or 1) as pool:
+        return list(pool.map(ask, config.buckets))
+
+
+def list_buckets(config: Config, seconds: float = 30.0) -> dict[str, int]:
+    """Every key of the buckets and its size in bytes. Raises MountError as ask_buckets does; seconds are per page."""
     found: dict[str, int] = {}
-    token: str | None = ""
-    while token is not None:
-        page, token = _list_page(config, seconds, KEYS_MAX, token)
-        found |= page
+    for bucket in reversed(config.buckets):  # a mount shows the first one's file
+        token: str | None = ""
+        while token is not None:
+            page, token = _list_page(config, bucket, seconds, KEYS_MAX, token)
+            found |= page
     return found
 
 
-def _list_page(config: Config, seconds: float, count: int, token: str = "") -> tuple[dict[str, int], str | None]:
+def _list_page(
+    config: Config, bucket: str, seconds: float, count: int, token: str = ""
+) -> tuple[dict[str, int], str | None]:
     """Keys with sizes, and what the next page is asked for with."""
     keys = json.loads(Path(config.keys).read_text(encoding="utf-8"))
     store = config.store or {}
@@ -390,10 +416,10 @@ def _list_page(config: Config, seconds: float, count: int, token: str = "") -> t
     if token:
         query["continuation-token"] = token
     asked = "&".join(f"{name}={quote(value, safe='')}" for name, value in sorted(query.items()))
-    url = f"{bucket_url(store, config.bucket)}?{asked}"
+    url = f"{bucket_url(store, bucket)}?{asked}"
     now = datetime.datetime.now(datetime.timezone.utc)
     headers = sign("GET", url, store.get("region") or "us-east-1", keys, now)
-    where = f"bucket {config.bucket} at {store['endpoint_url']}"
+    where = f"bucket {bucket} at {store['endpoint_url']}"
     try:
         tls = [urllib.request.HTTPSHandler(context=_tls(store))] if url.startswith("https:") else []
         opener = urllib.request.build_opener(*tls)
@@ -446,6 +472,12 @@ def read_through(path: str, names: list[str]) -> None:
     look_up_nothing(path)
 
 
+def read_from_each(config: Config, path: str, asked: list[list[str]]) -> None:
+    """Read something that each bucket holds, below path. Raises OSError."""
+    for keys in asked:
+        read_through(path, shown_as(keys, config.symlinks))
+
+
 def _read_some(path: str) -> None:
     if stat.S_ISLNK(os.lstat(path).st_mode):
         os.readlink(path)
@@ -455,10 +487,10 @@ def _read_some(path: str) -> None:
 
 
 def prove(config: Config, seconds: float = ANSWER_SECONDS, bridge: bool = False) -> float:
-    """Seconds that a read of something known to be in the bucket took, through the mount (or the bridge).
+    """Seconds that reads of something known to be in each bucket took, through the mount (or the bridge).
 
-    What is known to be there comes from the bucket itself, so that an empty mount on a missing bucket is noticed and
-    an emptied bucket isn't taken for one. Tries again until the time is up: directory caches lag behind.
+    What is known to be there comes from the buckets themselves, so that an empty mount on a missing bucket is noticed
+    and an emptied bucket isn't taken for one. Tries again until the time is up: directory caches lag behind.
     Raises MountError.
     """
     deadline = time.monotonic() + seconds
@@ -468,13 +500,13 @@ def prove(config: Config, seconds: float = ANSWER_SECONDS, bridge: bool = False)
         try:
             if not (stack(read_mounts(), path) if bridge else config.state().mounted):
                 raise MountError(f"nothing is mounted at {path}")
-            names = shown_as(limited(lambda: ask_bucket(config), left), config.symlinks)
+            asked = limited(lambda: ask_buckets(config), left)
             began = time.monotonic()
-            limited(lambda: read_through(path, names), min(left, ANSWER_SECONDS))  # noqa: B023 - used at once
+            limited(lambda: read_from_each(config, path, asked), min(left, ANSWER_SECONDS))  # noqa: B023 - used at once
             return time.monotonic() - began
         except MountError as error:
             if time.monotonic() + 0.5 >= deadline:
-                raise MountError(f"{path} does not answer from bucket {config.bucket}: {error}")
+                raise MountError(f"{path} does not answer from {config.source}: {error}")
         time.sleep(0.5)
 
 
@@ -502,7 +534,7 @@ def pending(config: Config) -> int | None:
     if not config.remote_control:
         return None
     try:
-        answer = _post(config.remote_control["socket"], "/" + config.remote_control["request"])
+        answer = json.loads(_tell(config, "POST", config.remote_control["request"]))
         return sum(int(_dig(answer, where)) for where in config.remote_control["count"])
     except (OSError, ValueError, KeyError, http.client.HTTPException) as error:
         raise MountError(f"{config.path}: the mount doesn't say what is pending ({error})")
@@ -518,7 +550,7 @@ def flush(path: str) -> None:
 
 
 def reach(config: Config) -> dict[str, Any]:
-    """Ask the bucket itself whether it is there. Raises MountError.
+    """Ask the buckets themselves whether they are there. Raises MountError.
 
     A mount that systemd starts again and again waits here for S3, the longer the more often it failed, but not at boot.
     """
@@ -526,11 +558,16 @@ def reach(config: Config) -> dict[str, Any]:
     deadline = time.monotonic() + min(REACH_SECONDS, 2.0**failed - 1)
     while True:
         try:
-            return {"keys": len(limited(lambda: ask_bucket(config), ANSWER_SECONDS))}
+            return {"keys": sum(map(len, limited(lambda: ask_buckets(config), ANSWER_SECONDS)))}
         except MountError:
             if time.monotonic() >= deadline:
                 raise
         time.sleep(2)
+
+
+def is_mounted(config: Config) -> bool:
+    """Whether a mount with a living process is in front. Raises MountError when that can't be told."""
+    return config.state().fuse is not None and limited(lambda: is_alive(config.path), ANSWER_SECONDS)
 
 
 def waiting_in_cache(config: Config) -> list[str]:
@@ -545,17 +582,17 @@ def waiting_in_cache(config: Config) -> list[str]:
         except (FileNotFoundError, ValueError):  # it was uploaded just now, or is being written
             waits = note.exists()
         if waits:
-            names.append("/".join(note.relative_to(top).parts[config.waits_in_cache["depth"] :]))
+            names.append("/".join(note.relative_to(top).parts[int(config.waits_in_cache["depth"]) :]))
     return names
 
 
-def unlike_bucket(config: Config, seconds: float) -> list[str]:
-    """Files that the mount shows, and the bucket lacks or has with another size.
+def unlike_buckets(config: Config, seconds: float) -> list[str]:
+    """Files that the mount shows, and the buckets lack or have with another size.
 
     Raises MountError when the mount hasn't shown all of them after some seconds.
     """
     shown = limited(lambda: {name: status.st_size for name, status in local_files(config.path)}, seconds)
-    there = list_bucket(config)
+    there = list_buckets(config)
     return sorted(name for name, size in shown.items() if there.get(name) != size)
 
 
@@ -564,7 +601,7 @@ def not_uploaded(config: Config, seconds: float) -> list[str]:
 
     Raises MountError when nobody can tell, or not within some seconds.
     """
-    if config.state().fuse is None:
+    if not is_mounted(config):
         return waiting_in_cache(config)
     count = pending(config)
     if count is None:
@@ -574,10 +611,10 @@ def not_uploaded(config: Config, seconds: float) -> list[str]:
     if not config.fsync_uploads:
         return waiting_in_cache(config)
     # What failed while S3 was away is tried again after a while, and only the bucket tells whether it worked.
-    ask_bucket(config)
+    ask_buckets(config)
     time.sleep(config.retry_seconds)
     pending(config)
-    return unlike_bucket(config, seconds)
+    return unlike_buckets(config, seconds)
 
 
 def drain(config: Config, seconds: float) -> dict[str, Any]:
@@ -586,7 +623,7 @@ def drain(config: Config, seconds: float) -> dict[str, Any]:
     Raises MountError after some seconds, with the names of what isn't; writes are allowed again then.
     """
     config = as_started(config)
-    mounted = config.state().fuse is not None
+    mounted = is_mounted(config)
     if mounted:
         set_read_only(config, True)
     deadline = time.monotonic() + seconds
@@ -621,14 +658,16 @@ def _dig(answer: Any, where: str) -> Any:
     return answer
 
 
-def _post(socket_path: str, request: str) -> Any:
+def _tell(config: Config, method: str, request: str) -> bytes:
+    """What the mount's process answers to a request on its socket. Raises OSError or HTTPException."""
     connection = http.client.HTTPConnection("localhost", timeout=5)
     with socket.socket(socket.AF_UNIX) as unix:
         unix.settimeout(5)
-        unix.connect(socket_path)
+        unix.connect((config.remote_control or {})["socket"])
         connection.sock = unix
-        connection.request("POST", request, body="{}", headers={"Content-Type": "application/json"})
-        return json.loads(connection.getresponse().read())
+        body = "{}" if method == "POST" else None
+        connection.request(method, "/" + request, body=body, headers={"Content-Type": "application/json"})
+        return connection.getresponse().read()
 
 
 # ---------------------------------------------------------------- changing the mount table
@@ -660,9 +699,14 @@ def _root_only(path: Path) -> str:
 def release(config: Config) -> None:
     """Take FUSE mounts away from the path, dead or alive, busy or not; never the floor, nor what lay there before.
 
-    The bridge stays, and so does what it hides: that can't be taken away from behind it.
+    The bridge stays, and so does what it hides: that can't be taken away from behind it. What is left of a mount that
+    failed stays while no local files are kept beneath: it answers with errors, an empty directory would say that there
+    are no files.
     """
     state = config.state()
+    failed = os.environ.get("SERVICE_RESULT", "success") != "success"
+    if failed and state.floor and not has_files(config.beneath):
+        return
     while state.floor and state.mounted:
         for _layer in range(
             state.above
@@ -703,7 +747,9 @@ def floor_down(config: Config) -> None:
     """Give the local files back, writable. Refuses while something is mounted in front."""
     state = config.state()
     if state.fuse is not None and state.floor:
-        raise MountError(f"{config.path}: {state.fuse.fstype} is still mounted in front; stop its unit first")
+        if limited(lambda: is_alive(config.path), ALIVE_SECONDS):
+            raise MountError(f"{config.path}: {state.fuse.fstype} is still mounted in front; stop its unit first")
+        release(config)
     if state.floor:
         _detach(config.path)
     if state.beneath is not None:
@@ -1029,14 +1075,14 @@ def retire(config: Config) -> dict[str, Any]:
     vanished = sorted(path for path, (verdict, _mark_) in verdicts.items() if verdict == "vanished")
     if too_many(len(vanished), len(verdicts)):
         raise MountError(
-            f"{config.path}: {len(vanished)} of {len(verdicts)} local files are gone from bucket {config.bucket} since "
+            f"{config.path}: {len(vanished)} of {len(verdicts)} local files are gone from {config.source} since "
             f"the cutover ({', '.join(map(repr, vanished[:5]))} …); nothing is deleted until somebody has looked"
         )
     prove(config)  # it answered all the time, so what looked missing was missing
     deleted = delete_beneath(config.beneath, verdicts)
     kept = sorted(path for path, (verdict, _mark_) in verdicts.items() if verdict == "keep")
     for path in kept[:100]:
-        report(f"{config.path}: {path!r} is not in bucket {config.bucket}; the local file stays, in {config.beneath}")
+        report(f"{config.path}: {path!r} is not in {config.source}; the local file stays, in {config.beneath}")
     return {"deleted": deleted, "kept": len(kept)}
 
 
@@ -1051,6 +1097,7 @@ class Watched(NamedTuple):
     silent: int = 0  # times in a row that its process did not answer
     wrong: int = 0  # times in a row that nothing could be looked up
     blamed: bool = False  # S3 was found to be down, and that was said
+    failed: int | None = None  # requests to S3 that the mount has seen fail
 
 
 def watch_once(config: Config, before: Watched) -> Watched:
@@ -1078,7 +1125,33 @@ def watch_once(config: Config, before: Watched) -> Watched:
             remember(config, "the bucket is in front")
         now = Watched(state.fuse.id, now.looks)
     now = now._replace(silent=0)
-    return now if now.looks % LOOK_UP_EVERY else _watch_deeper(config, now)
+    if len(config.buckets) > 1:
+        now = _watch_branches(config, now)
+    if now.mount is None or now.looks % LOOK_UP_EVERY:
+        return now
+    return _watch_deeper(config, now)
+
+
+def _watch_branches(config: Config, now: Watched) -> Watched:
+    """Take a mount of several buckets away when only some of them answer.
+
+    Whatever merges them takes an error of one for the absence of its files: programs would be told that files don't
+    exist which do.
+    """
+    failed = failed_requests(config)
+    suspicious = now.looks % LOOK_UP_EVERY == 0 if failed is None else failed != now.failed
+    if not suspicious:
+        return now
+    try:
+        why = [why for _keys, why in limited(lambda: try_buckets(config), ANSWER_SECONDS) if why]
+    except MountError:  # then none is known to answer
+        return now
+    if 0 < len(why) < len(config.buckets):
+        _take_away(config, "; ".join(why))
+        return Watched(looks=now.looks)
+    if not why:
+        forget(config)
+    return now._replace(failed=failed)
 
 
 def _watch_deeper(config: Config, now: Watched) -> Watched:
@@ -1086,7 +1159,7 @@ def _watch_deeper(config: Config, now: Watched) -> Watched:
         limited(lambda: look_up_nothing(config.path), LOOK_UP_SECONDS)
     except MountError as error:
         try:
-            limited(lambda: ask_bucket(config), ANSWER_SECONDS)
+            limited(lambda: ask_buckets(config), ANSWER_SECONDS)
         except MountError:
             if not now.blamed:
                 remember(config, "S3 can't be reached; what is cached goes on being served")
@@ -1095,6 +1168,39 @@ def _watch_deeper(config: Config, now: Watched) -> Watched:
     if now.blamed:
         remember(config, "S3 answers again")
     return now._replace(wrong=0, blamed=False)
+
+
+def failed_requests(config: Config) -> int | None:
+    """How many requests to S3 the mount has seen fail so far; None when it doesn't count them. Costs S3 nothing."""
+    if not config.remote_control:
+        return None
+    try:
+        told = _tell(config, "GET", config.remote_control["metrics"]).decode(errors="replace")
+    except (OSError, http.client.HTTPException):  # a process that is silent is noticed elsewhere
+        return None
+    found = re.findall(config.remote_control["failures"], told, re.MULTILINE)
+    return int(sum(map(float, found)))
+
+
+def forget(config: Config) -> None:
+    """Have the mount read its directories anew: a request that failed may have left files out of them."""
+    if config.remote_control:
+        with contextlib.suppress(OSError, http.client.HTTPException):  # then they are read anew some seconds later
+            _tell(config, "POST", config.remote_control["forget"])
+
+
+def _take_away(config: Config, why: str) -> None:
+    """Have local files answer, or errors, until every bucket does."""
+    until = "local files answer, read-only," if has_files(config.beneath) else "every access fails"
+    remember(config, f"{why}. Others answer, and files would seem to be missing: {until} until all buckets do")
+    _kill(config)  # in order, it would still tell those who wait for an answer that there is no such file
+
+
+def _kill(config: Config) -> None:
+    """End the mount's process at once; systemd starts it again."""
+    process = int(unit_states([config.unit]).get(config.unit, {}).get("MainPID") or 0)
+    if process:
+        os.kill(process, signal.SIGKILL)
 
 
 def is_alive(path: str) -> bool:
@@ -1112,9 +1218,7 @@ def _kill_after(config: Config, error: MountError, now: Watched) -> Watched:
     if max(now.silent, now.wrong) < FAILURES:
         return now
     remember(config, f"the mount did not answer {FAILURES} times ({error}); its process is killed and started again")
-    process = int(unit_states([config.unit]).get(config.unit, {}).get("MainPID") or 0)
-    if process:
-        os.kill(process, signal.SIGKILL)
+    _kill(config)
     return Watched(looks=now.looks)
 
 
@@ -1123,7 +1227,7 @@ def _tell_of_end(config: Config) -> None:
     if unit.get("ActiveState") in ("inactive", "deactivating") and unit.get("Result") == "success":
         report(f"{config.path}: the mount was stopped")
     else:
-        remember(config, "the mount ended; local files that are kept beneath answer, read-only, until it is back")
+        remember(config, "the mount ended; until it is back local files answer, read-only, or every access fails")
 
 
 def remember(config: Config, what: str) -> None:
@@ -1228,7 +1332,7 @@ def describe(config: Config, properties: dict[str, str], seconds: float = ANSWER
     answers: bool | None = None
     took: float | None = None
     waiting: int | None = None
-    if state.fuse and config.bucket:
+    if state.fuse and config.buckets:
         try:
             took = round(prove(config, seconds), 3)
             waiting = pending(as_started(config))

@@ -109,7 +109,7 @@ mounts:
       type: str
     answers:
       description:
-        - Whether something that is known to be in the bucket can be read through the mount, and a name that can't be
+        - Whether something that is known to be in each bucket can be read through the mount, and a name that can't be
           there is reported missing. V(none) when nothing is mounted.
       type: bool
     answer_seconds:

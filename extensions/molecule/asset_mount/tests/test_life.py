@@ -113,11 +113,12 @@ def test_t7_h14_a_webserver_that_is_drained_while_files_are_written_loses_none()
 
 @pytest.mark.skipif(not TABLE["waits_in_cache"], reason="its uploads end before close() does, or live in its memory")
 def test_h12_what_waits_to_be_uploaded_is_named_and_never_thrown_away() -> None:
+    BED.on(HOST, f"ls {IMAGES.path}")  # what is in the directory stays known for some seconds
     with without_s3(HOST):
         assert write("waiting.txt") == ""
         said = program("drain", "--seconds 3", check=False)
         assert "waiting.txt" in said and "Writes are allowed again" in said
-        assert write("waiting.txt") == "", "writes are still refused"
+        assert READ_ONLY not in write("waiting.txt"), "writes are still refused"
         BED.on(HOST, f"systemctl stop {IMAGES.unit}")
         said = program("drain", check=False)
         assert "waiting.txt" in said and "nothing is mounted" in said

@@ -6,11 +6,15 @@
 from __future__ import annotations
 
 import datetime
+import http.server
 import os
+import socketserver
+import threading
 import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ansible_collections.adt.assets.plugins.module_utils import _mount
 from ansible_collections.adt.assets.plugins.module_utils._mount import MountError
@@ -365,8 +369,8 @@ def test_h7_retire_touches_nothing_without_a_floor(config: _mount.Config):
 
 def test_settings_of_another_version_are_read(config: _mount.Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(_mount, "CONFIG_DIR", tmp_path)
-    (tmp_path / "x.json").write_text('{"path": "/x", "bucket": "b", "something_new": 1}')
-    assert _mount.load_config("x") == _mount.Config(name="x", path="/x", bucket="b")
+    (tmp_path / "x.json").write_text('{"path": "/x", "buckets": ["b"], "something_new": 1}')
+    assert _mount.load_config("x") == _mount.Config(name="x", path="/x", buckets=("b",))
     with pytest.raises(MountError, match="no asset directory"):
         _mount.load_config("y")
 
@@ -444,7 +448,11 @@ class Scene:
         self.alive = True
         self.process: str | None = None
         self.look_up: str | None = None
-        self.s3: str | None = None
+        self.s3: dict[str, str] = {}  # why a bucket can't be asked; all of them by the name of none
+        self.failed: int | None = None
+        self.buckets: tuple[str, ...] = ("bucket",)
+        self.taken_away = ""
+        self.forgot = 0
         self.unit = {"ActiveState": "deactivating", "Result": "signal", "MainPID": "4711"}
         self.killed: list[tuple[int, int]] = []
         self.known = _mount.Watched()
@@ -452,7 +460,10 @@ class Scene:
         monkeypatch.setattr(_mount.Config, "state", lambda config: self.state())
         monkeypatch.setattr(_mount, "is_alive", lambda path: self.answer(self.process, self.alive))
         monkeypatch.setattr(_mount, "look_up_nothing", lambda path: self.answer(self.look_up))
-        monkeypatch.setattr(_mount, "ask_bucket", lambda config: self.answer(self.s3))
+        monkeypatch.setattr(_mount, "try_buckets", lambda config, _s=0: [self.ask(name) for name in config.buckets])
+        monkeypatch.setattr(_mount, "failed_requests", lambda config: self.failed)
+        monkeypatch.setattr(_mount, "_take_away", lambda config, why: setattr(self, "taken_away", why))
+        monkeypatch.setattr(_mount, "forget", lambda config: setattr(self, "forgot", self.forgot + 1))
         monkeypatch.setattr(_mount, "unit_states", lambda units: {units[0]: self.unit})
         monkeypatch.setattr(_mount.os, "kill", lambda process, signal: self.killed.append((process, signal)))
 
@@ -461,13 +472,16 @@ class Scene:
             raise MountError(error)
         return result
 
+    def ask(self, bucket: str) -> tuple[list[str], str]:
+        return [], self.s3.get(bucket, self.s3.get("", ""))
+
     def state(self) -> _mount.State:
         mount = None if self.fuse is None else _mount.Mount(self.fuse, 1, "0:1", "/", "/p", (), "fuse.x", "b")
         return _mount.State(None, True, mount, None, ())
 
     def look(self, times: int = 1) -> str:
         """What was remembered last after some looks."""
-        config = _mount.Config("p", "/p", "bucket")
+        config = _mount.Config("p", "/p", self.buckets)
         for _time in range(times):
             self.known = _mount.watch_once(config, self.known)
         return (_mount.last_event(config) or {"what": ""})["what"]
@@ -483,8 +497,8 @@ def test_t6_a_mount_that_answers_is_left_alone_and_needs_no_words(scene: Scene):
     assert scene.killed == []
 
 
-@pytest.mark.parametrize("s3", [None, "down"])
-def test_t6_a_process_that_does_not_answer_is_killed_whatever_s3_does(scene: Scene, s3: str | None):
+@pytest.mark.parametrize("s3", [{}, {"": "down"}])
+def test_t6_a_process_that_does_not_answer_is_killed_whatever_s3_does(scene: Scene, s3: dict[str, str]):
     scene.look(2)
     scene.process, scene.s3 = "no answer within 2 s", s3
     scene.look(_mount.FAILURES - 1)
@@ -507,10 +521,10 @@ def test_t6_one_slow_answer_is_forgiven(scene: Scene):
 
 
 def test_t5_a_mount_that_can_not_look_things_up_is_killed_only_when_s3_answers_others(scene: Scene):
-    scene.look_up = scene.s3 = "down"
+    scene.look_up, scene.s3 = "down", {"": "down"}
     assert "S3 can't be reached" in scene.look(5 * _mount.LOOK_UP_EVERY)
     assert scene.killed == []
-    scene.look_up = scene.s3 = None
+    scene.look_up, scene.s3 = None, {}
     assert scene.look(2 * _mount.LOOK_UP_EVERY) == "S3 answers again"
     scene.look_up = "wedged"
     scene.look((_mount.FAILURES - 1) * _mount.LOOK_UP_EVERY)
@@ -533,3 +547,93 @@ def test_a_mount_that_was_stopped_is_nothing_to_remember(scene: Scene):
     scene.look()
     scene.fuse, scene.unit["Result"] = None, "success"
     assert scene.look(3) == ""
+
+
+@pytest.fixture
+def merged(scene: Scene) -> Scene:
+    scene.buckets = ("a", "b", "c")
+    scene.failed = 0
+    scene.look()
+    scene.forgot = 0
+    return scene
+
+
+def test_h15_several_buckets_of_which_one_is_gone_are_taken_away_at_the_next_look(merged: Scene):
+    merged.s3, merged.failed = {"b": "bucket b: refused"}, 1
+    merged.look()
+    assert (merged.taken_away, merged.forgot) == ("bucket b: refused", 0)
+
+
+def test_h15_a_tool_that_does_not_count_failures_has_its_buckets_asked_now_and_then(merged: Scene):
+    merged.failed, merged.s3, merged.look_up = None, {"b": "refused"}, "it was taken away just now"
+    assert merged.look(_mount.LOOK_UP_EVERY - 1) == ""
+    assert merged.taken_away == "refused"
+
+
+def test_several_buckets_cost_nothing_while_no_request_fails(merged: Scene, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(_mount, "try_buckets", lambda *_: pytest.fail("asked"))
+    assert merged.look(3 * _mount.LOOK_UP_EVERY) == ""
+
+
+def test_t5_several_buckets_stay_in_front_when_all_are_away_together(merged: Scene):
+    merged.s3, merged.failed = {"": "down"}, 1
+    merged.look()
+    assert (merged.taken_away, merged.forgot) == ("", 0)
+
+
+def test_a_request_that_failed_once_leaves_no_listing_without_its_files(merged: Scene):
+    merged.failed = 1
+    assert merged.look(3) == ""
+    assert (merged.taken_away, merged.forgot) == ("", 1)
+
+
+class Speaker(http.server.BaseHTTPRequestHandler):
+    """A mount's process that tells how its requests went."""
+
+    told = b"""# TYPE rclone_http_status_code counter
+rclone_http_status_code{code="0",host="",method="GET"} 2
+rclone_http_status_code{code="200",host="",method="GET"} 18
+rclone_http_status_code{code="204",host="",method="DELETE"} 8
+rclone_http_status_code{code="403",host="",method="GET"} 1
+rclone_http_status_code{code="404",host="",method="GET"} 1
+rclone_http_status_code{code="404",host="",method="HEAD"} 27
+rclone_http_status_code{code="503",host="",method="HEAD"} 1
+rclone_errors_total 9
+"""
+
+    def do_GET(self) -> None:
+        self.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n" + self.told)
+
+    def log_message(self, *_args: object) -> None:
+        pass
+
+
+def test_failed_requests_are_those_that_no_healthy_bucket_answers_so(tmp_path: Path):
+    table = Path(__file__).parents[4] / "roles/asset_mount/vars/tools/rclone.yml"
+    control = yaml.safe_load(table.read_text())["__asset_mount_tool"]["remote_control"]
+    config = _mount.Config("n", "/p", remote_control={**control, "socket": str(tmp_path / "s")})
+    assert _mount.failed_requests(config) is None
+    with socketserver.UnixStreamServer(str(tmp_path / "s"), Speaker) as server:
+        threading.Thread(target=server.handle_request).start()
+        assert _mount.failed_requests(config) == 5
+
+
+@pytest.mark.parametrize("result,kept,stays", [("signal", False, True), ("signal", True, False), ("", False, False)])
+def test_h15_a_dead_mount_is_left_in_front_of_an_empty_directory(
+    config: _mount.Config, monkeypatch: pytest.MonkeyPatch, result: str, kept: bool, stays: bool
+):
+    if result:
+        monkeypatch.setenv("SERVICE_RESULT", result)
+    monkeypatch.setattr(_mount, "RUN_DIR", Path(config.path).parent)
+    os.makedirs(config.beneath)
+    if kept:
+        Path(config.beneath, "file").write_text("x")
+    layers = [_mount.Mount(1, 0, "0:1", "/", config.path, ("rw",), "fuse.x", "x")]
+    monkeypatch.setattr(
+        _mount.Config,
+        "state",
+        lambda _config: _mount.State(None, True, layers[0] if layers else None, None, (), above=len(layers)),
+    )
+    monkeypatch.setattr(_mount, "_detach", lambda _path: layers.pop())
+    _mount.release(config)
+    assert bool(layers) is stays
