@@ -3,8 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a mount lives through.
 
-S3 is away for a while (T5), its process dies or hangs (T6), its webserver is drained (T7) and reboots (T19), with and
-without S3.
+Its process dies or hangs (T6), its webserver is drained (T7) and reboots (T19), with and without S3.
 """
 
 from __future__ import annotations
@@ -14,14 +13,11 @@ import shlex
 import time
 
 import pytest
-from scenario import BED, IMAGES, ONCE, SOAK, TABLE, in_front, readers, wait_until, without_s3
+from scenario import BED, IMAGES, SOAK, TABLE, in_front, wait_until, without_s3
 
 HOST = "web2"
 PICTURE = "00/picture-000.jpg"
 REPAIR_SECONDS = 15
-OUTAGE_SECONDS = 60 if SOAK else 20
-PAGE = "page-without-assets.txt"
-PAGE_SECONDS = 2.0
 # T7 asks for 200 rounds over the four tools.
 ROUNDS = 50 if SOAK else 2
 READ_ONLY = "Read-only file system"
@@ -58,25 +54,6 @@ def told() -> str:
 def write(name: str) -> str:
     """What writing a file as the webserver's user says."""
     return BED.on(HOST, f"sudo -u www-data sh -c 'echo {name} > {IMAGES.path}/{name}' 2>&1", check=False)
-
-
-@ONCE
-def test_t5_without_s3_what_is_cached_is_served_pages_are_unaffected_and_all_comes_back() -> None:
-    BED.on(
-        HOST, f"cd {IMAGES.path} && find . -type f -exec cat {{}} + > /dev/null; echo page > {IMAGES.path}/../{PAGE}"
-    )
-    slowest = 0.0
-    with without_s3(HOST), readers():
-        end = time.monotonic() + OUTAGE_SECONDS
-        while time.monotonic() < end:
-            began = time.monotonic()
-            assert BED.fetch(HOST, PAGE) == b"page\n"
-            slowest = max(slowest, time.monotonic() - began)
-            assert write("written-meanwhile.txt") == ""
-            time.sleep(0.2)
-    assert slowest < PAGE_SECONDS
-    wait_until(lambda: "written-meanwhile.txt" in BED.objects(IMAGES.bucket), 30)
-    BED.on(HOST, f"rm {IMAGES.path}/written-meanwhile.txt {IMAGES.path}/../{PAGE}")
 
 
 @pytest.mark.parametrize("signal", ["KILL", "STOP"])
