@@ -45,5 +45,6 @@ def test_t17_every_mount_uses_new_keys_without_a_bad_answer_or_a_lost_upload() -
         assert not set(processes(host)) & set(before[host])
         assert all(in_front(host, directory).startswith("fuse") for directory in (IMAGES, PRIVATE))
         assert holders(host, old) == []
+        assert BED.on(host, "systemctl list-units --failed --plain --no-legend 'adt-assets-*'") == ""
         assert len(holders(host, new)) >= 2
     BED.on("web2", f"rm {IMAGES.path}/{WAITING} {IMAGES.path}/{UPLOADED}")
