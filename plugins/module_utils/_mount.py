@@ -275,12 +275,17 @@ def as_started(config: Config) -> Config:
 # ---------------------------------------------------------------- work that may hang in the kernel
 
 
+# Children that hang in the kernel, until they have ended after all: nobody else would take them off the process table.
+_given_up: list[int] = []
+
+
 def limited(work: Callable[[], Any], seconds: float) -> Any:
     """The JSON-able result of work(), done in a forked child that is given up after some seconds.
 
     A call into FUSE may hang where no signal reaches it; then the child is lost and we go on.
     Raises MountError: it took too long, or what work() raised.
     """
+    _given_up[:] = [lost for lost in _given_up if os.waitpid(lost, os.WNOHANG) == (0, 0)]
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -292,6 +297,7 @@ def limited(work: Callable[[], Any], seconds: float) -> Any:
         while True:
             if not select.select([reader], [], [], max(0.0, deadline - time.monotonic()))[0]:
                 os.kill(child, signal.SIGKILL)
+                _given_up.append(child)
                 raise MountError(f"no answer within {seconds:.0f} s")
             block = os.read(reader, CHUNK)
             if not block:
@@ -299,7 +305,7 @@ def limited(work: Callable[[], Any], seconds: float) -> Any:
             answer += block
     finally:
         os.close(reader)
-        os.waitpid(child, os.WNOHANG)
+    os.waitpid(child, 0)  # it has said all, and is ending
     result = json.loads(answer or b'{"error": "the probe ended without an answer"}')
     if "error" in result:
         raise MountError(result["error"])
