@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import resource
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -20,8 +21,14 @@ from common import FILES, HOSTS, Bed, BedError, Host, run, say
 from podman import containers_of
 
 READY_SECONDS = 90
+# A healthy host's systemd answers after a second or two.
+SILENT_SECONDS = 30
 # Without the first, LoadCredential= gives an empty directory, and mounts don't reach sandboxed services.
 START = "mount --make-rshared / && sh /srv/bed/files/prepare.sh {group} && exec /sbin/init"
+
+
+class Silent(BedError):
+    """A host whose systemd can't be asked anything."""
 
 
 def states(bed: Bed) -> dict:
@@ -36,7 +43,7 @@ def start_all(bed: Bed) -> None:
     now = states(bed)
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda host: _start(bed, host, now.get(host.name)), HOSTS))
-        list(pool.map(lambda host: wait_for_systemd(bed, host, fresh=now.get(host.name) != "running"), HOSTS))
+        list(pool.map(lambda host: _bring_up(bed, host, fresh=now.get(host.name) != "running"), HOSTS))
     _wait_for_store(bed)
 
 
@@ -52,6 +59,19 @@ def _start(bed: Bed, host: Host, state: object) -> None:
     network.connect(bed, host)
     podman.run("run", "--detach", *_options(bed, host), downloads.image_name(host.suite), "sh", "-c",
                START.format(group=host.group))  # fmt: skip
+
+
+def _bring_up(bed: Bed, host: Host, fresh: bool) -> None:
+    """Wait for the host; make one whose systemd never answered anew, once: seen one time in some hundred starts."""
+    try:
+        wait_for_systemd(bed, host, fresh)
+    except Silent as error:
+        if not fresh:
+            raise
+        say(f"{error}\nbed: {host.name} is made anew", sys.stderr)
+        containers_of(bed).run("rm", "--force", "--time", "0", bed.container(host.name))
+        _start(bed, host, None)
+        wait_for_systemd(bed, host, fresh)
 
 
 def _options(bed: Bed, host: Host) -> list:
@@ -90,9 +110,11 @@ def wait_for_systemd(bed: Bed, host: Host, fresh: bool) -> None:
     """Return when the host's systemd says `running`. Failed units are an error, or after work on the host, a remark."""
     podman, name = containers_of(bed), bed.container(host.name)
     end = time.monotonic() + READY_SECONDS
+    silent_until = time.monotonic() + SILENT_SECONDS
     said = ""
     while time.monotonic() < end:
-        said = podman.run("exec", name, "systemctl", "is-system-running", check=False).stdout.strip()
+        asked = podman.run("exec", name, "systemctl", "is-system-running", check=False)
+        said = asked.stdout.strip()
         if said == "running":
             return
         if said == "degraded":
@@ -102,10 +124,17 @@ def wait_for_systemd(bed: Bed, host: Host, fresh: bool) -> None:
             say(f"{host.name} runs, with failed units:\n{failed.rstrip()}")
             return
         if states(bed).get(host.name) != "running":
-            log = podman.run("logs", name, check=False)
-            raise BedError(f"{host.name} ended right after its start:\n{(log.stdout + log.stderr)[-2000:]}")
+            raise BedError(f"{host.name} ended right after its start:\n{_log(bed, host)}")
+        if not said and time.monotonic() > silent_until:
+            raise Silent(f"{host.name}: no systemd after {SILENT_SECONDS} s: {asked.stderr.strip()}\n{_log(bed, host)}")
         time.sleep(0.2)
-    raise BedError(f"{host.name} isn't up after {READY_SECONDS} s: systemd says {said or 'nothing'}")
+    raise BedError(f"{host.name} isn't up after {READY_SECONDS} s: systemd says {said}\n{_log(bed, host)}")
+
+
+def _log(bed: Bed, host: Host) -> str:
+    """What the host wrote before its journal began, and what runs there."""
+    told = [containers_of(bed).run(word, bed.container(host.name), check=False) for word in ("logs", "top")]
+    return "\n".join((done.stdout + done.stderr)[-2000:] for done in told)
 
 
 def _wait_for_store(bed: Bed) -> None:
