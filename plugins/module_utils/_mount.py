@@ -690,6 +690,10 @@ def _mount(source: str, target: str, flags: int) -> None:
         raise OSError(code, os.strerror(code), target)
 
 
+def _remount(target: str, read_only: bool) -> None:
+    _mount("none", target, MS_REMOUNT | MS_NOSUID | MS_NODEV | (MS_RDONLY if read_only else 0))
+
+
 def _detach(target: str) -> None:
     if _libc().umount2(os.fsencode(target), MNT_DETACH | UMOUNT_NOFOLLOW):
         code = ctypes.get_errno()
@@ -714,9 +718,8 @@ def release(config: Config) -> None:
     if failed and state.floor and not has_files(config.beneath):
         return
     while state.floor and state.mounted:
-        for _layer in range(
-            state.above
-        ):  # without a look in between: a dead one would be in front as long as that takes
+        # Without a look in between: a dead one would be in front as long as that takes.
+        for _layer in range(state.above):
             _detach(config.path)
         state = config.state()
 
@@ -785,7 +788,7 @@ def put_bridge(config: Config) -> None:
     if behind.fuse is None:
         raise MountError(f"nothing is mounted at {config.path}")
     prove(config, READY_SECONDS, bridge=True)
-    _mount("none", config.bridge, MS_REMOUNT | MS_NOSUID | MS_NODEV | MS_RDONLY)
+    _remount(config.bridge, True)
     _mount("none", config.bridge, MS_PRIVATE)  # else what is mounted in front later appears there, too
     _mount(config.bridge, config.path, MS_BIND)
     _wait_until_unused(behind.fuse.device)
@@ -816,18 +819,11 @@ def _is_used(device: str) -> bool:
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it has ended
             mounts = parse_mountinfo((process / "mountinfo").read_bytes())
-            ids = {str(mount.id) for mount in mounts if mount.device == device}
-            for opened in (process / "fdinfo").iterdir() if ids else ():
-                if dict(_fields(opened)).get("mnt_id") in ids:
+            lines = {f"mnt_id:\t{mount.id}" for mount in mounts if mount.device == device}
+            for opened in (process / "fdinfo").iterdir() if lines else ():  # proc_pid_fdinfo(5)
+                if lines & set(opened.read_text(encoding="ascii", errors="replace").splitlines()):
                     return True
     return False
-
-
-def _fields(info: Path) -> Iterator[tuple[str, str]]:
-    """The fields of a file in /proc (proc_pid_fdinfo(5))."""
-    for line in info.read_text(encoding="ascii", errors="replace").splitlines():
-        name, _colon, value = line.partition(":")
-        yield name, value.strip()
 
 
 def set_read_only(config: Config, read_only: bool) -> None:
@@ -835,11 +831,10 @@ def set_read_only(config: Config, read_only: bool) -> None:
     state = config.state()
     if state.fuse is None:
         raise MountError(f"nothing is mounted at {config.path}")
-    flags = MS_REMOUNT | MS_NOSUID | MS_NODEV | (MS_RDONLY if read_only else 0)
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
-            _mount("none", config.path, flags)
+            _remount(config.path, read_only)
             return
         except OSError as error:
             if time.monotonic() > deadline:
@@ -1348,7 +1343,7 @@ def describe(config: Config, properties: dict[str, str], seconds: float = ANSWER
     looks_local = state.beneath is not None or state.fuse is None
     return {
         "path": config.path,
-        "buckets": (config.directory or {}).get("buckets", []),
+        "buckets": list(config.buckets),
         "exists": state.fuse is not None or os.path.lexists(config.path),
         "unit": config.unit,
         "unit_state": _unit_state(properties),

@@ -53,6 +53,13 @@ def check_workers(workers: int) -> None:
         raise SourceError(f"workers must be 1 to {WORKERS_MAX}, not {workers}")
 
 
+def _common(params: dict[str, Any]) -> dict[str, Any]:
+    """What every module that works on the buckets of a directory is asked. Raises SourceError."""
+    check_workers(params["workers"])
+    names = ("symlinks", "workers", *OWNER)
+    return {"buckets": _buckets(params["buckets"]), **{name: params[name] for name in names}}
+
+
 def _buckets(names: list[str]) -> tuple[str, ...]:
     if not names or "" in names:
         raise SourceError("buckets must name the bucket of the directory, or all of them")
@@ -65,11 +72,9 @@ def _buckets(names: list[str]) -> tuple[str, ...]:
 def question_from(module: Any) -> Question:
     """The comparison that a module's options ask for. Raises SourceError for values that make no sense."""
     params = module.params
-    check_workers(params["workers"])
     return Question(
-        buckets=_buckets(params["buckets"]),
-        **{name: params[name] for name in (*OWNER, "src", "archive_path", "symlinks")},
-        **{name: params[name] for name in ("workers", "accept_history", "accept_kept")},
+        **_common(params),
+        **{name: params[name] for name in ("src", "archive_path", "accept_history", "accept_kept")},
         limits=Limits(params["max_unpacked"], params["max_ratio"]),
         read=params["digest"] == "read",
     )
@@ -78,12 +83,10 @@ def question_from(module: Any) -> Question:
 def job_from(module: Any) -> Job:
     """The sync that a module's options ask for. Raises SourceError for values that make no sense."""
     params = module.params
-    check_workers(params["workers"])
     given = params["backup_time"]
     return Job(
-        buckets=_buckets(params["buckets"]),
-        **{name: params[name] for name in (*OWNER, "src", "archive_path", "symlinks")},
-        **{name: params[name] for name in ("on_conflict", "prune", "workers")},
+        **_common(params),
+        **{name: params[name] for name in ("src", "archive_path", "on_conflict", "prune")},
         backup_time=parse_time(given) if given else "",
         host_label=params["host_label"] or platform.node(),
         limits=Limits(params["max_unpacked"], params["max_ratio"]),
@@ -94,10 +97,9 @@ def job_from(module: Any) -> Job:
 def errand_from(module: Any) -> Errand:
     """The fetch that a module's options ask for. Raises SourceError for values that make no sense."""
     params = module.params
-    check_workers(params["workers"])
     return Errand(
-        buckets=_buckets(params["buckets"]),
-        **{name: params[name] for name in (*OWNER, "dest", "symlinks", "workers")},
+        **_common(params),
+        dest=params["dest"],
         aside=params["aside"] or "",
         uid=_number("owner", params["owner"], lambda name: pwd.getpwnam(name).pw_uid),
         gid=_number("group", params["group"], lambda name: grp.getgrnam(name).gr_gid),

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import threading
 import time
 from collections import Counter
@@ -41,6 +42,7 @@ CORPUS = FOLDER / "corpus"
 TEMPLATE = FOLDER / f"{TOOL}.tmpl"
 BACKUP = "s3://corpus-backups/backup.tar.gz"
 WEBSERVERS = ("web1", "web2")
+READ_ONLY = "Read-only file system"  # what a write says where the floor is in front
 RATE = 50.0  # requests a second to each webserver, in tests that look for bad answers
 WEBSERVER_HOSTS = [f"ssh://{host}?ssh_config={BED.ssh_config}&sudo=true" for host in WEBSERVERS]
 
@@ -211,6 +213,24 @@ def readers(*without: str, uploaded: Mapping[str, bytes] = MappingProxyType({}))
         seen = reader.report()
         assert seen["good"] > RATE, seen
         assert seen["bad"] == 0, seen
+
+
+def upload(name: str, body: bytes) -> None:
+    """Write an image as the site's user on one webserver, and wait until all serve it. No floor has it."""
+    text = shlex.quote(f"printf %s {shlex.quote(body.decode())} > {IMAGES.path}/{name}")
+    BED.on(WEBSERVERS[0], f"sudo -u www-data sh -c {text}")
+    for host in WEBSERVERS:
+        wait_until(lambda host=host: BED.fetch(host, f"images/{name}") == body)
+
+
+def program(host: str, directory: Directory, verb: str, options: str = "", check: bool = True) -> str:
+    """What the program on a webserver says to a verb, to either stream."""
+    return BED.on(host, f"python3 -I /usr/local/lib/adt-assets/mount.py {verb} {directory.name} {options} 2>&1", check)
+
+
+def told(host: str, directory: Directory) -> str:
+    """What ``status`` says has happened to a mount last; empty when nothing has."""
+    return (json.loads(program(host, directory, "status"))["event"] or {"what": ""})["what"]
 
 
 @contextmanager

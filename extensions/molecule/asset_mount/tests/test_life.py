@@ -13,14 +13,13 @@ import shlex
 import time
 
 import pytest
-from scenario import BED, IMAGES, SOAK, TABLE, in_front, wait_until, without_s3
+from scenario import BED, IMAGES, READ_ONLY, SOAK, TABLE, in_front, program, told, wait_until, without_s3
 
 HOST = "web2"
 PICTURE = "00/picture-000.jpg"
 REPAIR_SECONDS = 15
 # T7 asks for 200 rounds over the four tools.
 ROUNDS = 50 if SOAK else 2
-READ_ONLY = "Read-only file system"
 WRITER = f"""
 cd {IMAGES.path} && rm -f /tmp/written
 for number in $(seq 200); do
@@ -41,16 +40,6 @@ def process() -> str:
     return BED.on(HOST, f"systemctl show -P MainPID {IMAGES.unit}").strip()
 
 
-def program(verb: str, options: str = "", check: bool = True) -> str:
-    """What the program on the webserver says to a verb, to either stream."""
-    return BED.on(HOST, f"python3 -I /usr/local/lib/adt-assets/mount.py {verb} {IMAGES.name} {options} 2>&1", check)
-
-
-def told() -> str:
-    """What ``status`` says has happened last."""
-    return json.loads(program("status"))["event"]["what"]
-
-
 def write(name: str) -> str:
     """What writing a file as the webserver's user says."""
     return BED.on(HOST, f"sudo -u www-data sh -c 'echo {name} > {IMAGES.path}/{name}' 2>&1", check=False)
@@ -66,7 +55,7 @@ def test_t6_a_mount_whose_process_dies_or_hangs_is_repaired_in_time_and_that_is_
         lambda: BED.on(HOST, "journalctl --no-pager -n 40 -u 'adt-assets-*'"),
     )
     assert served() == (IMAGES.source / PICTURE).read_bytes()
-    wait_until(lambda: "is in front" in told(), 5)
+    wait_until(lambda: "is in front" in told(HOST, IMAGES), 5)
     journal = BED.on(HOST, "journalctl --no-pager -o cat -u adt-assets-watch")
     assert {"KILL": "the mount ended", "STOP": "did not answer"}[signal] in journal
 
@@ -76,7 +65,7 @@ def test_t7_h14_a_webserver_that_is_drained_while_files_are_written_loses_none()
         writer = WRITER.format(round=number)
         BED.on(HOST, f"systemd-run --quiet --collect --unit writer --uid www-data bash -c {shlex.quote(writer)}")
         time.sleep(1.5)
-        assert json.loads(program("drain", "--seconds 120")) == {"pending": 0}
+        assert json.loads(program(HOST, IMAGES, "drain", "--seconds 120")) == {"pending": 0}
         assert READ_ONLY in write("too-late")
         BED.on(HOST, f"systemctl stop writer; systemctl stop {IMAGES.unit}")
         written = [line.split() for line in BED.on(HOST, "cat /tmp/written").splitlines()]
@@ -93,16 +82,16 @@ def test_h12_what_waits_to_be_uploaded_is_named_and_never_thrown_away() -> None:
     BED.on(HOST, f"ls {IMAGES.path}")  # what is in the directory stays known for some seconds
     with without_s3(HOST):
         assert write("waiting.txt") == ""
-        said = program("drain", "--seconds 3", check=False)
+        said = program(HOST, IMAGES, "drain", "--seconds 3", check=False)
         assert "waiting.txt" in said and "Writes are allowed again" in said
         assert READ_ONLY not in write("waiting.txt"), "writes are still refused"
         BED.on(HOST, f"systemctl stop {IMAGES.unit}")
-        said = program("drain", check=False)
+        said = program(HOST, IMAGES, "drain", check=False)
         assert "waiting.txt" in said and "nothing is mounted" in said
     BED.on(HOST, f"systemctl start {IMAGES.unit}")
     wait_until(lambda: "waiting.txt" in BED.objects(IMAGES.bucket))
-    assert json.loads(program("drain")) == {"pending": 0}
-    program("writable")
+    assert json.loads(program(HOST, IMAGES, "drain")) == {"pending": 0}
+    program(HOST, IMAGES, "writable")
     BED.on(HOST, f"rm {IMAGES.path}/waiting.txt")
 
 

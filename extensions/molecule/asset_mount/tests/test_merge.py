@@ -13,13 +13,25 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from scenario import BED, PRIVATE, SITE, SLUG, TABLE, WEBSERVERS, in_front, wait_until, without_s3
+from scenario import (
+    BED,
+    PRIVATE,
+    READ_ONLY,
+    SITE,
+    SLUG,
+    TABLE,
+    WEBSERVERS,
+    in_front,
+    program,
+    told,
+    wait_until,
+    without_s3,
+)
 
 BUCKETS = tuple(f"{PRIVATE.bucket}{number}" for number in (1, 2))
 MERGES = TABLE["capabilities"]["merge"] == "yes"
 MERGED = pytest.mark.skipif(not MERGES, reason="this tool refuses several buckets")
 HERE, THERE = WEBSERVERS
-READ_ONLY = "Read-only file system"
 STORE_CONF = "/etc/nginx/sites-enabled/s3.conf"
 # Looks at every file of a directory again and again: which names were missing at any time, and which errors there were.
 LOOK = """
@@ -36,16 +48,6 @@ while not os.path.exists("/tmp/enough"):
     time.sleep(0.05)
 print(json.dumps(said))
 """
-
-
-def program(host: str, verb: str, options: str = "", check: bool = True) -> str:
-    """What the program on a webserver says to a verb, to either stream."""
-    return BED.on(host, f"python3 -I /usr/local/lib/adt-assets/mount.py {verb} {PRIVATE.name} {options} 2>&1", check)
-
-
-def told(host: str) -> str:
-    """What ``status`` says has happened last."""
-    return (json.loads(program(host, "status"))["event"] or {"what": ""})["what"]
 
 
 def holders(key: str) -> list[str]:
@@ -153,9 +155,9 @@ def test_h15_while_one_bucket_fails_local_files_answer_and_nothing_is_written_be
     with looking(HERE) as errors:
         with bucket_answers(BUCKETS[1], 503):
             wait_until(lambda: not in_front(HERE, PRIVATE).startswith("fuse"), 20)
-            assert f"bucket {BUCKETS[1]}" in told(HERE)
+            assert f"bucket {BUCKETS[1]}" in told(HERE, PRIVATE)
             assert READ_ONLY in write(HERE), "a write fell into a bare directory"
-        wait_until(lambda: "is in front" in told(HERE), 40)
+        wait_until(lambda: "is in front" in told(HERE, PRIVATE), 40)
     assert errors.get("ENOENT", 0) <= unnoticed()
 
 
@@ -167,13 +169,13 @@ def test_h15_while_one_bucket_refuses_and_no_local_files_are_kept_every_access_i
     try:
         with looking(HERE) as errors:
             with bucket_answers(BUCKETS[1], 403):
-                wait_until(lambda: f"bucket {BUCKETS[1]}" in told(HERE), 20)
+                wait_until(lambda: f"bucket {BUCKETS[1]}" in told(HERE, PRIVATE), 20)
                 for _time in range(3):
                     said = BED.on(HERE, f"cat {missing} 2>&1 >/dev/null", check=False)
                     assert said and "No such file" not in said
                     assert write(HERE), "a write fell into a bare directory"
                     time.sleep(1)
-            wait_until(lambda: "is in front" in told(HERE), 40)
+            wait_until(lambda: "is in front" in told(HERE, PRIVATE), 40)
     finally:
         BED.on(HERE, f"mv /root/kept/* {kept} && rmdir /root/kept")
     assert errors.get("ENOENT", 0) <= unnoticed()
@@ -184,8 +186,8 @@ def test_h12_what_waits_to_be_uploaded_is_named() -> None:
     BED.on(HERE, f"ls {PRIVATE.path}")  # what is in the directory stays known for some seconds
     with without_s3(HERE):
         BED.on(HERE, f"sudo -u www-data sh -c 'echo x > {PRIVATE.path}/waiting.txt'")
-        assert "waiting.txt" in program(HERE, "drain", "--seconds 3", check=False)
+        assert "waiting.txt" in program(HERE, PRIVATE, "drain", "--seconds 3", check=False)
     wait_until(lambda: len(holders("waiting.txt")) == 1)
-    assert json.loads(program(HERE, "drain")) == {"pending": 0}
-    program(HERE, "writable")
+    assert json.loads(program(HERE, PRIVATE, "drain")) == {"pending": 0}
+    program(HERE, PRIVATE, "writable")
     BED.on(HERE, f"rm {PRIVATE.path}/waiting.txt")

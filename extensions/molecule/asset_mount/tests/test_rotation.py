@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scenario import BED, IMAGES, PRIVATE, WEBSERVERS, in_front, readers, wait_until
+from scenario import BED, IMAGES, PRIVATE, WEBSERVERS, in_front, readers, upload, wait_until
 
 CONVERGE = Path(__file__).parent.parent / "converge.yml"
 # No floor has it: it answers only where a mount always does.
@@ -33,9 +33,7 @@ def test_t17_every_mount_uses_new_keys_without_a_bad_answer_or_a_lost_upload() -
     old, new = BED.env["AWS_ACCESS_KEY_ID"], BED.env["BED_NEXT_ACCESS_KEY"]
     keys = {"bed_s3_access_key": new, "bed_s3_secret_key": BED.env["BED_NEXT_SECRET_KEY"]}
     before = {host: processes(host) for host in WEBSERVERS}
-    BED.on("web1", f"sudo -u www-data sh -c 'echo -n new > {IMAGES.path}/{UPLOADED}'")
-    for host in WEBSERVERS:
-        wait_until(lambda host=host: BED.fetch(host, f"images/{UPLOADED}") == b"new")
+    upload(UPLOADED, b"new")
     with readers(uploaded={UPLOADED: b"new"}):
         BED.on("web2", PENDING)
         BED.playbook(str(CONVERGE), keys)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import subprocess
 
-from scenario import BED, DIRECTORIES, IMAGES, ONCE, VARIABLES, deploy, in_front, recap
+from scenario import BED, DIRECTORIES, IMAGES, ONCE, READ_ONLY, VARIABLES, deploy, in_front, recap
 
 pytestmark = ONCE
 HOST = "web2"
@@ -35,7 +35,7 @@ def test_h14_a_drained_webserver_has_everything_in_the_buckets_and_comes_back_wi
     for directory in DIRECTORIES:
         assert not in_front(HOST, directory).startswith("fuse")
         refused = BED.on(HOST, f"sudo -u www-data touch {directory.path}/beneath 2>&1", check=False)
-        assert "Read-only file system" in refused
+        assert READ_ONLY in refused
     assert recap(drain("--limit", HOST).stdout)[HOST]["changed"] == 0
     deploy()
     assert all(in_front(HOST, directory).startswith("fuse") for directory in DIRECTORIES)

@@ -22,7 +22,7 @@ from scenario import (
     in_front,
     other_template,
     readers,
-    wait_until,
+    upload,
 )
 
 pytestmark = ONCE
@@ -55,9 +55,7 @@ def test_a_bucket_that_would_be_left_behind_is_told_before_another_is_made() -> 
 
 
 def test_i2_nobody_misses_an_asset_when_the_site_goes_back_to_local_files() -> None:
-    BED.on("web1", f"sudo -u www-data sh -c 'echo -n new > {IMAGES.path}/{UPLOADED}'")
-    for host in WEBSERVERS:
-        wait_until(lambda host=host: BED.fetch(host, f"images/{UPLOADED}") == b"new")
+    upload(UPLOADED, b"new")
     with other_template("local", PERSIST_ASSETS_TO_CLOUD="0") as template, readers(*CHANGED, uploaded=NEW):
         deploy(assets_template=str(template))
     for host in WEBSERVERS:
@@ -73,9 +71,7 @@ def test_i2_nobody_misses_an_asset_when_all_directories_are_put_in_front_again()
 
 
 def test_i2_h14_nobody_misses_an_asset_or_an_upload_when_the_tool_is_changed_and_a_directory_taken_out() -> None:
-    BED.on("web1", f"sudo -u www-data sh -c 'echo -n newest > {IMAGES.path}/{NEWEST}'")
-    for host in WEBSERVERS:
-        wait_until(lambda host=host: BED.fetch(host, f"images/{NEWEST}") == b"newest")
+    upload(NEWEST, b"newest")
     with (
         other_template("two", DIRECTORIES_TO_MOUNT="images:media/videos") as template,
         readers(*CHANGED, uploaded={NEWEST: b"newest"}),
