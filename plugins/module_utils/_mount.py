@@ -62,6 +62,7 @@ KEYS_MAX = 1000  # a page of a listing
 NAMES_SHOWN = 20
 REACH_SECONDS = 30.0
 NAMES_MAX = 5000
+LATE_SECONDS = 10.0
 CHUNK = 1 << 20
 
 # The watch: how often it asks whether a mount's process answers, and how long that may take; every which time it looks
@@ -513,6 +514,7 @@ def prove(config: Config, seconds: float = ANSWER_SECONDS, bridge: bool = False)
         except MountError as error:
             if time.monotonic() + 0.5 >= deadline:
                 raise MountError(f"{path} does not answer from {config.source}: {error}")
+        forget(as_started(config))  # what the bucket was filled with from elsewhere
         time.sleep(0.5)
 
 
@@ -540,7 +542,7 @@ def pending(config: Config) -> int | None:
     if not config.remote_control:
         return None
     try:
-        answer = json.loads(_tell(config, "POST", config.remote_control["request"]))
+        answer = json.loads(tell_mount(config, "POST", config.remote_control["request"]))
         return sum(int(_dig(answer, where)) for where in config.remote_control["count"])
     except (OSError, ValueError, KeyError, http.client.HTTPException) as error:
         raise MountError(f"{config.path}: the mount doesn't say what is pending ({error})")
@@ -664,14 +666,16 @@ def _dig(answer: Any, where: str) -> Any:
     return answer
 
 
-def _tell(config: Config, method: str, request: str) -> bytes:
+def tell_mount(
+    config: Config, method: str, request: str, question: dict[str, Any] | None = None, seconds: float = 5.0
+) -> bytes:
     """What the mount's process answers to a request on its socket. Raises OSError or HTTPException."""
-    connection = http.client.HTTPConnection("localhost", timeout=5)
+    connection = http.client.HTTPConnection("localhost", timeout=seconds)
     with socket.socket(socket.AF_UNIX) as unix:
-        unix.settimeout(5)
+        unix.settimeout(seconds)
         unix.connect((config.remote_control or {})["socket"])
         connection.sock = unix
-        body = "{}" if method == "POST" else None
+        body = json.dumps(question or {}) if method == "POST" else None
         connection.request(method, "/" + request, body=body, headers={"Content-Type": "application/json"})
         return connection.getresponse().read()
 
@@ -935,6 +939,7 @@ def account_late_files(config: Config) -> None:
     record = read_record(config)
     record["files"].update(json.loads(config.late_marks.read_text(encoding="ascii")))
     _write_record(config, record)
+    forget(as_started(config))
     shutil.rmtree(config.late)
     config.late_marks.unlink()
 
@@ -970,7 +975,7 @@ def too_many(vanished: int, files: int) -> bool:
     return vanished > max(20, files * 5 // 100)
 
 
-def _open_folder(root: int, relative: str) -> int | None:
+def open_folder(root: int, relative: str) -> int | None:
     """A directory below root that is reached without following a link, or None."""
     fd = os.dup(root)
     for part in Path(relative).parts:
@@ -1018,7 +1023,7 @@ def judge(beneath: str, front: str, record: dict[str, Any]) -> dict[str, tuple[s
     try:
         for folder, folders, files, local in os.fwalk(beneath):
             relative = os.path.relpath(folder, beneath)
-            there = _open_folder(root, relative)
+            there = open_folder(root, relative)
             for name in folders + files:
                 status = os.lstat(name, dir_fd=local)
                 if stat.S_ISDIR(status.st_mode):
@@ -1176,7 +1181,7 @@ def failed_requests(config: Config) -> int | None:
     if not config.remote_control:
         return None
     try:
-        told = _tell(config, "GET", config.remote_control["metrics"]).decode(errors="replace")
+        told = tell_mount(config, "GET", config.remote_control["metrics"]).decode(errors="replace")
     except (OSError, http.client.HTTPException):  # a process that is silent is noticed elsewhere
         return None
     found = re.findall(config.remote_control["failures"], told, re.MULTILINE)
@@ -1184,10 +1189,12 @@ def failed_requests(config: Config) -> int | None:
 
 
 def forget(config: Config) -> None:
-    """Have the mount read its directories anew: a request that failed may have left files out of them."""
+    """Have the mount read its directories anew: what they hold has changed, or a request for it has failed."""
     if config.remote_control:
-        with contextlib.suppress(OSError, http.client.HTTPException):  # then they are read anew some seconds later
-            _tell(config, "POST", config.remote_control["forget"])
+        with contextlib.suppress(OSError, http.client.HTTPException):  # then none is there, or it hangs
+            tell_mount(config, "POST", config.remote_control["forget"])
+            # Files that are being read keep it from forgetting the directory at the top.
+            tell_mount(config, "POST", config.remote_control["forget"], {"file": "any"})
 
 
 def _take_away(config: Config, why: str) -> None:
@@ -1361,9 +1368,24 @@ def describe(config: Config, properties: dict[str, str], seconds: float = ANSWER
         "space": space(CACHE_DIR),
         "kept_local": looks_local and os.path.isdir(local) and has_files(local),
         "since": read_record(config)["since"],
+        "unsure": why_unsure(config) if state.mounted else None,
         "event": last_event(config),
         "problems": problems,
     }
+
+
+def why_unsure(config: Config) -> str | None:
+    """Why other webservers' changes may be noticed late, as the service says that hears of them (_coherence.py).
+
+    Empty when they are noticed at once, None where no such service is.
+    """
+    file = RUN_DIR / "coherence.json"
+    try:
+        why = json.loads(file.read_text(encoding="utf-8"))["unsure"].get(config.name)
+        late = time.time() - file.stat().st_mtime > LATE_SECONDS
+    except FileNotFoundError:
+        return None
+    return "the service that tells webservers of changes doesn't run" if late else why
 
 
 # ---------------------------------------------------------------- the program

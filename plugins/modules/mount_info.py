@@ -137,6 +137,11 @@ mounts:
     since:
       description: When the cutover was completed, in seconds since 1970; V(none) when it wasn't.
       type: float
+    unsure:
+      description:
+        - Why changes that were made on other webservers may be noticed some seconds late, in words. Empty when they are
+          noticed at once; V(none) where webservers don't tell each other.
+      type: str
     event:
       description: What happened to the mount last by itself, such as its end, and when (seconds since 1970).
       type: dict

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
@@ -137,12 +138,12 @@ class Bed:
         """Where a webserver serves a file of its webroot."""
         return f"http://{self.address(host)}/{urllib.parse.quote(path)}"
 
-    def fetch(self, host: str, path: str) -> bytes | None:
+    def fetch(self, host: str, path: str, seconds: float = 10) -> bytes | None:
         """The body of a file that a webserver serves, or None when it answers with an error."""
         try:
-            with urllib.request.urlopen(self.url(host, path), timeout=10) as answer:
+            with urllib.request.urlopen(self.url(host, path), timeout=seconds) as answer:
                 return answer.read()
-        except urllib.error.HTTPError:
+        except (urllib.error.HTTPError, http.client.IncompleteRead):
             return None
 
 

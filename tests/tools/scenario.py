@@ -42,7 +42,9 @@ CORPUS = FOLDER / "corpus"
 TEMPLATE = FOLDER / f"{TOOL}.tmpl"
 BACKUP = "s3://corpus-backups/backup.tar.gz"
 WEBSERVERS = ("web1", "web2")
+NOT_THERE = b"php answers"  # what a webserver answers where there is no file
 READ_ONLY = "Read-only file system"  # what a write says where the floor is in front
+COHERENCE = "adt-assets-coherence"  # the service by which webservers tell each other of changes
 RATE = 50.0  # requests a second to each webserver, in tests that look for bad answers
 WEBSERVER_HOSTS = [f"ssh://{host}?ssh_config={BED.ssh_config}&sudo=true" for host in WEBSERVERS]
 
@@ -221,6 +223,12 @@ def upload(name: str, body: bytes) -> None:
     BED.on(WEBSERVERS[0], f"sudo -u www-data sh -c {text}")
     for host in WEBSERVERS:
         wait_until(lambda host=host: BED.fetch(host, f"images/{name}") == body)
+
+
+def look_anew(*hosts: str) -> None:
+    """Have mounts forget what they know of their buckets, as an administrator does who has changed one."""
+    for host in hosts:
+        BED.on(host, f"systemctl reload {COHERENCE}")
 
 
 def program(host: str, directory: Directory, verb: str, options: str = "", check: bool = True) -> str:

@@ -22,6 +22,7 @@ from scenario import (
     TABLE,
     WEBSERVERS,
     in_front,
+    look_anew,
     program,
     told,
     wait_until,
@@ -134,6 +135,7 @@ def test_what_is_written_on_one_webserver_lies_in_one_bucket_and_is_seen_by_the_
     assert holders("created.txt") == holders("new.tmp") == []
     BED.on(HERE, f"cd {PRIVATE.path}; rm -r renamed.txt there")
     BED.s3.put_object(Bucket=BUCKETS[1], Key=second, Body=PRIVATE.files[second].read_bytes())
+    look_anew(*WEBSERVERS)
     assert old != "changed"
 
 
@@ -141,6 +143,7 @@ def test_what_is_written_on_one_webserver_lies_in_one_bucket_and_is_seen_by_the_
 def test_a_directory_with_files_of_both_buckets_is_renamed_and_deleted_whole() -> None:
     for number, bucket in enumerate(BUCKETS):
         BED.s3.put_object(Bucket=bucket, Key=f"album/{number}.txt", Body=b"x")
+    look_anew(*WEBSERVERS)
     wait_until(lambda: shown(HERE, "album/0.txt") == shown(HERE, "album/1.txt") == "x")
     BED.on(HERE, f"mv {PRIVATE.path}/album {PRIVATE.path}/book")
     wait_until(lambda: shown(THERE, "book/0.txt") == shown(THERE, "book/1.txt") == "x")
@@ -154,6 +157,7 @@ def test_a_directory_with_files_of_both_buckets_is_renamed_and_deleted_whole() -
 def test_h15_while_one_bucket_fails_local_files_answer_and_nothing_is_written_beneath() -> None:
     with looking(HERE) as errors:
         with bucket_answers(BUCKETS[1], 503):
+            look_anew(HERE)
             wait_until(lambda: not in_front(HERE, PRIVATE).startswith("fuse"), 20)
             assert f"bucket {BUCKETS[1]}" in told(HERE, PRIVATE)
             assert READ_ONLY in write(HERE), "a write fell into a bare directory"
@@ -169,6 +173,7 @@ def test_h15_while_one_bucket_refuses_and_no_local_files_are_kept_every_access_i
     try:
         with looking(HERE) as errors:
             with bucket_answers(BUCKETS[1], 403):
+                look_anew(HERE)
                 wait_until(lambda: f"bucket {BUCKETS[1]}" in told(HERE, PRIVATE), 20)
                 for _time in range(3):
                     said = BED.on(HERE, f"cat {missing} 2>&1 >/dev/null", check=False)

@@ -15,6 +15,7 @@ from scenario import (
     DIRECTORIES,
     FOLDER,
     IMAGES,
+    NOT_THERE,
     ONCE,
     SITE,
     TEMPLATE,
@@ -28,7 +29,6 @@ from scenario import (
 
 pytestmark = ONCE
 
-PHP = b"php answers"  # what nginx says where there is no file
 READABLE = (
     "find /etc /run /tmp /var/lib /opt/adt-assets -xdev -name site-packages -prune -o "
     "-type f -perm /044 -size -1024k -exec cat {} +"
@@ -95,7 +95,7 @@ def test_h7_a_users_edit_stays_and_a_deleted_file_does_not_come_back() -> None:
     assert deleted not in BED.objects(IMAGES.bucket)
     for host in WEBSERVERS:
         wait_until(lambda host=host: BED.fetch(host, f"images/{edited}") == b"edited\n")
-        wait_until(lambda host=host: BED.fetch(host, f"images/{deleted}") == PHP)
+        wait_until(lambda host=host: BED.fetch(host, f"images/{deleted}") == NOT_THERE)
 
 
 def test_h23_no_secret_is_shown_even_with_vvv() -> None:

@@ -1,0 +1,767 @@
+# Copyright (c) adt.assets contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Webservers tell each other which files changed, so that a mount may remember its directories for an hour.
+
+Role asset_mount installs this file on webservers beside mount.py (_mount.py) as the program of one service per host. It
+needs nothing but Python's standard library and Linux 5.12.
+
+    what changes here     inotify on the mount; a file is told of when its upload has ended
+    how it is told        TCP to each peer; both ends prove that they know a key made of the site's S3 secret, each
+                          message is authenticated and numbered. Names of files travel readably, contents never
+    what a peer does      has its mount forget the directory, and the kernel the name
+
+A mount that can't be told of everything (a peer isn't heard, or sees nothing itself) forgets all its directories every
+FORGET_SECONDS: as coherent as a mount that nobody tells anything, and as costly.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import hashlib
+import hmac
+import http.client
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Callable, NamedTuple
+
+HERE = Path(__file__).resolve().parent
+if (HERE / "mount.py").exists():
+    sys.path.insert(0, str(HERE))
+    import mount as mounts
+else:
+    from ansible_collections.adt.assets.plugins.module_utils import _mount as mounts
+
+SITES_DIR = Path("/etc/adt-assets/coherence")
+
+BEAT_SECONDS = 1.0  # a peer hears something at least this often
+DEAF_SECONDS = 3.0  # after which a peer that says nothing isn't heard any more
+FORGET_SECONDS = 5.0
+REFRESH_SECONDS = 600.0  # a site's directories may be many
+BATCH_SECONDS = (0.05, 1.0)  # how long changes are gathered: for one name, and at most
+SETTLE_SECONDS = 0.3  # after close(2), the mount tool learns of it a little later
+# When to try again to have a mount forget: rclone keeps what is read just now. One that was opened before, and is read
+# for the first time after it was forgotten, comes back: only what stays forgotten for CALM_SECONDS is.
+AGAIN_SECONDS = (0.3, 1.0, 2.0, 4.0, 8.0, 16.0)
+CALM_SECONDS = 1.5
+NAMES_MAX = 5000  # more names than this in one message are told as "everything"
+FRAME_MAX = 4 << 20
+HELLO_MAX = 4096
+
+# A mount's names that changed, with what they are now: None is gone, else how its cache knows the new content ("": not
+# at all). Instead of names, None: everything may have changed.
+Names = dict[str, "str | None"]
+Changes = dict[str, "Names | None"]  # by mount
+
+
+# ---------------------------------------------------------------- messages
+
+
+def site_key(keys: dict[str, str], catalog: str) -> bytes:
+    """What the webservers of a site share, without being the S3 secret itself."""
+    return hmac.new(keys["secret_key"].encode(), b"adt.assets coherence\0" + catalog.encode(), hashlib.sha256).digest()
+
+
+class Link:
+    """One end of a connection on which every message is authenticated and numbered (JSON, HMAC-SHA256)."""
+
+    def __init__(self, connection: socket.socket, key: bytes, sends: bytes, receives: bytes) -> None:
+        self.connection = connection
+        self._key = key
+        self._labels = {True: sends, False: receives}
+        self._counts = {True: 0, False: 0}
+
+    def _seal(self, outgoing: bool, body: bytes) -> bytes:
+        count = struct.pack(">Q", self._counts[outgoing])
+        self._counts[outgoing] += 1
+        return hmac.new(self._key, self._labels[outgoing] + count + body, hashlib.sha256).digest()
+
+    def send(self, message: Any) -> None:
+        body = json.dumps(message).encode()
+        self.connection.sendall(struct.pack(">I", len(body)) + body + self._seal(True, body))
+
+    def receive(self) -> Any:
+        """The peer's next message. Raises OSError: it ended, was late, or is not authentic."""
+        return self.open(*receive_frame(self.connection, FRAME_MAX))
+
+    def open(self, body: bytes, seal: bytes) -> Any:
+        if not hmac.compare_digest(seal, self._seal(False, body)):
+            raise PermissionError("a message isn't authentic: do both webservers have the same S3 secret?")
+        return json.loads(body)
+
+
+def _receive_exactly(connection: socket.socket, size: int) -> bytes:
+    parts = bytearray()
+    while len(parts) < size:
+        part = connection.recv(min(size - len(parts), 1 << 16))
+        if not part:
+            raise ConnectionResetError("the connection was closed")
+        parts += part
+    return bytes(parts)
+
+
+def receive_frame(connection: socket.socket, limit: int) -> tuple[bytes, bytes]:
+    """A message and its seal, not checked yet. Raises OSError."""
+    size = struct.unpack(">I", _receive_exactly(connection, 4))[0]
+    if size > limit:
+        raise PermissionError(f"a message of {size} bytes is refused")
+    return _receive_exactly(connection, size), _receive_exactly(connection, 32)
+
+
+NONCE = 32
+
+
+def greet(connection: socket.socket, key: bytes, catalog: str, host: str) -> Link:
+    """The connecting end's part of making each other known. Raises OSError."""
+    theirs, ours = _receive_exactly(connection, NONCE), os.urandom(NONCE)
+    link = Link(connection, hmac.new(key, theirs + ours, hashlib.sha256).digest(), b"client", b"server")
+    connection.sendall(ours)
+    link.send({"site": catalog, "host": host})
+    link.receive()
+    return link
+
+
+def welcome(connection: socket.socket, keys: dict[str, bytes]) -> tuple[Link, str, str]:
+    """The listening end's part: the link, the site and the peer's host name; to be answered by one message of ours.
+
+    Raises OSError, PermissionError for one that doesn't know the site's key.
+    """
+    ours = os.urandom(NONCE)
+    connection.sendall(ours)
+    theirs = _receive_exactly(connection, NONCE)
+    body, seal = receive_frame(connection, HELLO_MAX)
+    try:
+        catalog = str(json.loads(body)["site"])
+        key = keys[catalog]
+    except (ValueError, KeyError, TypeError):
+        raise PermissionError("a greeting names no site of this host")
+    link = Link(connection, hmac.new(key, ours + theirs, hashlib.sha256).digest(), b"server", b"client")
+    return link, catalog, str(link.open(body, seal)["host"])
+
+
+# ---------------------------------------------------------------- what changes on this host
+
+# inotify(7)
+IN_MODIFY, IN_CLOSE_WRITE, IN_MOVED_FROM, IN_MOVED_TO, IN_CREATE, IN_DELETE = 2, 8, 0x40, 0x80, 0x100, 0x200
+IN_UNMOUNT, IN_Q_OVERFLOW, IN_IGNORED, IN_ISDIR = 0x2000, 0x4000, 0x8000, 1 << 30
+IN_ONLYDIR, IN_DONT_FOLLOW, IN_EXCL_UNLINK = 1 << 24, 1 << 25, 1 << 26
+WANTED = IN_MODIFY | IN_CLOSE_WRITE | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE
+EVENT = struct.Struct("iIII")
+
+
+class Event(NamedTuple):
+    watch: int
+    mask: int
+    name: str
+
+
+class Inotify:
+    """The kernel's notices of changes in directories."""
+
+    def __init__(self) -> None:
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self.fd = self._checked(self._libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK), "inotify")
+
+    def __enter__(self) -> Inotify:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        os.close(self.fd)
+
+    @staticmethod
+    def _checked(result: int, what: str) -> int:
+        if result < 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code), what)
+        return result
+
+    def add(self, path: str) -> int:
+        """Watch a directory. Raises OSError; ENOSPC: fs.inotify.max_user_watches is too small."""
+        mask = WANTED | IN_ONLYDIR | IN_DONT_FOLLOW | IN_EXCL_UNLINK
+        return self._checked(self._libc.inotify_add_watch(self.fd, os.fsencode(path), mask), path)
+
+    def read(self, seconds: float) -> Iterator[Event]:
+        """What happened; nothing after some seconds in which nothing did."""
+        if not select.select([self.fd], [], [], seconds)[0]:
+            return
+        block = os.read(self.fd, 1 << 20)
+        at = 0
+        while at < len(block):
+            watch, mask, _cookie, size = EVENT.unpack_from(block, at)
+            at += EVENT.size
+            yield Event(watch, mask, os.fsdecode(block[at : at + size].split(b"\0", 1)[0]))
+            at += size
+
+
+class Tree:
+    """All directories below one, watched; says which names changed, relative to it."""
+
+    def __init__(self, root: str, notify: Inotify) -> None:
+        self.root = root
+        self.blind = False  # changes may have been missed: everything has to be looked at anew
+        self._notify = notify
+        self._folders: dict[int, str] = {}
+
+    def folders(self) -> list[str]:
+        return list(self._folders.values())
+
+    def add(self, relative: str) -> list[str]:
+        """Watch a directory and all below it. What it holds: the changes that came before the watch."""
+        held: list[str] = []
+        todo = [relative]
+        while todo:
+            folder = todo.pop()
+            path = os.path.join(self.root, folder)
+            try:
+                self._folders[self._notify.add(path)] = folder
+                with os.scandir(path) as entries:
+                    for entry in entries:
+                        name = os.path.join(folder, entry.name)
+                        held.append(name)
+                        if entry.is_dir(follow_symlinks=False):
+                            todo.append(name)
+            except (FileNotFoundError, NotADirectoryError):
+                continue  # it is gone again, and that has its own notice
+        return held
+
+    def names(self, event: Event) -> list[str]:
+        """The names that changed by it. Raises ConnectionAbortedError when the file system went away."""
+        if event.mask & IN_UNMOUNT:
+            raise ConnectionAbortedError("the mount went away")
+        if event.mask & IN_Q_OVERFLOW:
+            self.blind = True
+            return []
+        if event.mask & IN_IGNORED:
+            self._folders.pop(event.watch, None)
+            return []
+        folder = self._folders.get(event.watch)
+        if folder is None:
+            return []
+        name = os.path.join(folder, event.name)
+        if event.mask & IN_ISDIR and event.mask & (IN_CREATE | IN_MOVED_TO):
+            return [name, *self.add(name)]
+        return [name]
+
+
+class Waiting:
+    """Names that changed here and may be told of only when they are in the bucket."""
+
+    def __init__(self) -> None:
+        self._since: dict[str, float] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._since)
+
+    def add(self, names: Iterable[str], now: float) -> None:
+        for name in names:
+            self._since[name] = now
+
+    def drop(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._since.pop(name, None)
+
+    def done(self, config: mounts.Config, now: float) -> Names:
+        """Those that wait no longer."""
+        settled = [name for name, since in self._since.items() if now - since >= SETTLE_SECONDS]
+        notes = {name: cache_note(config, name) for name in settled}
+        clean = {name: note for name, note in notes.items() if not is_dirty(config, note)}
+        if clean:
+            queued = queued_uploads(config)
+            clean = {name: note for name, note in clean.items() if name not in queued}
+        for name in clean:
+            del self._since[name]
+        return {name: str(note.get("Fingerprint", "")) for name, note in clean.items()}
+
+
+def cache_note(config: mounts.Config, name: str) -> dict[str, Any]:
+    """What the mount tool's cache has noted about a file; empty when it has none."""
+    noted = config.waits_in_cache or {}
+    top = Path(config.cache, noted["folder"])
+    ends = ["", "." + config.symlinks] if config.symlinks == "rclonelink" else [""]
+    for base in top.glob("/".join(["*"] * int(noted["depth"]))):
+        for end in ends:
+            with contextlib.suppress(OSError, ValueError):  # not there, or just being written
+                note: dict[str, Any] = json.loads((base / (name + end)).read_bytes())
+                return note
+    return {}
+
+
+def is_dirty(config: mounts.Config, note: dict[str, Any]) -> bool:
+    """Whether a file has to be uploaded."""
+    return bool(note.get((config.waits_in_cache or {})["key"]))
+
+
+def queued_uploads(config: mounts.Config) -> set[str]:
+    """The names that the mount is going to upload. Raises OSError when it doesn't say."""
+    answer = ask_mount(config, "queue")
+    ends = "." + config.symlinks
+    listed = [str(item["name"]) for item in answer.get("queue") or []]
+    return {*listed, *(name[: -len(ends)] for name in listed if name.endswith(ends))}
+
+
+def ask_mount(config: mounts.Config, what: str, question: dict[str, Any] | None = None, seconds: float = 5.0) -> Any:
+    """An answer of the mount's remote control. Raises OSError."""
+    try:
+        request = (config.remote_control or {})[what]
+        return json.loads(mounts.tell_mount(config, "POST", request, question, seconds))
+    except (KeyError, ValueError, http.client.HTTPException) as error:
+        raise ConnectionError(f"{config.path}: the mount doesn't answer ({error})")
+
+
+# ---------------------------------------------------------------- what changed elsewhere
+
+# The numbers are the same on all of Linux's architectures; linux/mount.h, linux/fcntl.h.
+SYS_OPEN_TREE, SYS_MOUNT_SETATTR = 428, 442
+OPEN_TREE_CLONE, OPEN_TREE_CLOEXEC, AT_EMPTY_PATH, AT_FDCWD, MOUNT_ATTR_RDONLY = 1, os.O_CLOEXEC, 0x1000, -100, 1
+
+
+@contextlib.contextmanager
+def read_only_view(path: str) -> Iterator[int]:
+    """A descriptor of what is mounted at a path, by a mount of our own that refuses writes. Raises OSError."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd = libc.syscall(SYS_OPEN_TREE, AT_FDCWD, os.fsencode(path), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)
+    if fd < 0:
+        raise OSError(ctypes.get_errno(), "open_tree", path)
+    try:
+        wish = struct.pack("QQQQ", MOUNT_ATTR_RDONLY, 0, 0, 0)
+        if libc.syscall(SYS_MOUNT_SETATTR, fd, b"", AT_EMPTY_PATH, wish, len(wish)) < 0:
+            raise OSError(ctypes.get_errno(), "mount_setattr", path)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def look_up_anew(root: int, name: str) -> bool:
+    """Have the kernel ask the mount again for a name, which it may remember for a minute; whether it is there.
+
+    mkdir(2) of a name always asks the file system, and on a read-only mount it can't do more. Raises OSError.
+    """
+    folder = mounts.open_folder(root, os.path.dirname(name))
+    if folder is None:
+        return False
+    try:
+        os.mkdir(os.path.basename(name), dir_fd=folder)
+    except FileExistsError:
+        return True
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+    finally:
+        os.close(folder)
+    return False
+
+
+def read_one_byte(root: int, name: str) -> None:
+    """Have the mount look at a file's content. Raises OSError."""
+    folder = mounts.open_folder(root, os.path.dirname(name))
+    if folder is not None:
+        try:
+            file = os.open(os.path.basename(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+            try:
+                os.read(file, 1)
+            finally:
+                os.close(file)
+        finally:
+            os.close(folder)
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name from elsewhere leads nowhere else."""
+    return bool(name) and not name.startswith("/") and not {"", ".", ".."} & set(name.split("/")) and "\0" not in name
+
+
+# ---------------------------------------------------------------- one site's peers
+
+
+class Heard(NamedTuple):
+    """What a peer said last."""
+
+    at: float
+    sees: dict[str, bool]  # mount → whether it notices all changes there
+
+
+class Site:
+    """The webservers that share a plan."""
+
+    def __init__(self, catalog: str, host: str, peers: dict[str, str], port: int, keys: Path) -> None:
+        self.catalog = catalog
+        self.host = host
+        self.peers = peers
+        self.port = port
+        self.keys = keys
+        self.heard: dict[str, Heard] = {}
+        self.sees: dict[str, bool] = {}
+        self.unsent = {peer: Unsent() for peer in peers}
+
+    def key(self) -> bytes:
+        return site_key(json.loads(self.keys.read_text(encoding="utf-8")), self.catalog)
+
+    def tell(self, mount: str, names: Names | None) -> None:
+        for unsent in self.unsent.values():
+            unsent.add(mount, names)
+
+    def why_unsure(self, mount: str, now: float) -> str:
+        """Why changes of this mount's files elsewhere may go unnoticed here; empty when they can't."""
+        for peer in sorted(self.peers):
+            heard = self.heard.get(peer)
+            if heard is None or now - heard.at > DEAF_SECONDS:
+                return f"{peer} ({self.peers[peer]}, port {self.port}) isn't heard"
+            if not heard.sees.get(mount, True):
+                return f"{peer} doesn't notice its own changes (yet)"
+        return ""
+
+
+class Unsent:
+    """What one peer has yet to be told."""
+
+    def __init__(self) -> None:
+        self._changes: Changes = {}
+        self._news = threading.Condition()
+
+    def add(self, mount: str, names: Names | None) -> None:
+        with self._news:
+            before = self._changes.get(mount, {})
+            together = None if names is None or before is None else {**before, **names}
+            self._changes[mount] = together if together is None or len(together) <= NAMES_MAX else None
+            self._news.notify()
+
+    def take(self, seconds: float) -> Changes:
+        """Everything, after waiting for the first of it, and a little for more."""
+        with self._news:
+            self._news.wait_for(lambda: self._changes, seconds)
+        if self._changes:
+            time.sleep(BATCH_SECONDS[0])
+        with self._news:
+            taken, self._changes = self._changes, {}
+        return taken
+
+
+def count(changes: Changes) -> int:
+    return sum(NAMES_MAX if names is None else len(names) for names in changes.values())
+
+
+# ---------------------------------------------------------------- one mount
+
+
+class Check(NamedTuple):
+    """A name that changed elsewhere, and shall not be seen as it was."""
+
+    due: float
+    since: float  # when it was told of, or seen wrong
+    tries: int
+    what: str | None
+
+    def after(self, wrong: bool, now: float) -> Check | None:
+        """What is left to do when it was looked at."""
+        if wrong and self.tries < len(AGAIN_SECONDS):
+            return Check(now + AGAIN_SECONDS[self.tries], now, self.tries + 1, self.what)
+        if wrong or now - self.since >= CALM_SECONDS:
+            return None
+        return self._replace(due=self.since + CALM_SECONDS)
+
+
+class Directory:
+    """One mount of this host: notices what changes through it, and forgets what changed elsewhere."""
+
+    def __init__(self, name: str, site: Site) -> None:
+        self.name = name
+        self.site = site
+        self.why = "it was just started"
+        self._stale = True  # something was told and couldn't be forgotten yet
+        self._forgotten = 0.0
+        self._folders: Callable[[], list[str]] = list
+        self._checks: dict[str, Check] = {}
+        self._news = threading.Condition()
+        for work in (self._watch, self._keep, self._check):
+            threading.Thread(target=self._for_ever, args=(work,), daemon=True).start()
+
+    def _for_ever(self, work: Callable[[], None]) -> None:
+        said = ""
+        while (mounts.CONFIG_DIR / (self.name + ".json")).exists():
+            try:
+                work()
+            except (OSError, ValueError, mounts.MountError) as error:
+                if str(error) != said:  # once, not every second
+                    mounts.report(f"{self.name}: {error}")
+                said = str(error)
+                time.sleep(1)
+
+    def _config(self) -> mounts.Config:
+        return mounts.as_started(mounts.load_config(self.name))
+
+    # what changed elsewhere
+
+    def forget(self, names: Names | None) -> None:
+        """Have the mount forget these names, or everything, and look that it did."""
+        try:
+            if names is None:
+                ask_mount(self._config(), "forget")
+                # What it still needs keeps it from forgetting the directories above that.
+                self._forget_in(self._folders())
+            else:
+                self._forget_in({os.path.dirname(name) for name in names})
+        except (OSError, mounts.MountError):  # none is there, or it hangs
+            self._stale = True
+        now = time.monotonic()
+        with self._news:
+            self._checks |= {name: Check(now, now, 0, what) for name, what in (names or {}).items()}
+            self._news.notify()
+
+    def _forget_in(self, folders: Iterable[str]) -> None:
+        """Have the mount list directories anew when they are needed next."""
+        named = {f"file{at}": os.path.join(folder, "any") for at, folder in enumerate(sorted(folders))}
+        if named:
+            ask_mount(self._config(), "forget", named)
+
+    def _check(self) -> None:
+        """Look whether names that changed elsewhere are seen as they are now; try again for those that aren't."""
+        with self._news:
+            self._news.wait_for(lambda: self._checks, 60)
+            now = time.monotonic()
+            due = {name: check for name, check in self._checks.items() if check.due <= now}
+        if due:
+            wrong = self._wrong(due)
+            if wrong:
+                self._forget_in({os.path.dirname(name) for name in wrong})
+            with self._news:
+                for name, check in due.items():
+                    if self._checks.get(name) is check:  # else it changed again meanwhile
+                        del self._checks[name]
+                        left = check.after(name in wrong, time.monotonic())
+                        if left:
+                            self._checks[name] = left
+        time.sleep(0.05)
+
+    def _wrong(self, due: dict[str, Check]) -> set[str]:
+        config = self._config()
+        if not config.state().mounted or not config.waits_in_cache:
+            return set()
+        wrong = set()
+        with read_only_view(config.path) as root:
+            for name, check in due.items():
+                try:
+                    if self._is_wrong(config, root, name, check.what):
+                        wrong.add(name)
+                except OSError:
+                    wrong.add(name)
+        return wrong
+
+    @staticmethod
+    def _is_wrong(config: mounts.Config, root: int, name: str, what: str | None) -> bool:
+        there = look_up_anew(root, name)
+        note = cache_note(config, name) if there else {}
+        if is_dirty(config, note):
+            return False  # it has changed here since
+        if what is None:
+            return there
+        if not what or not note or note.get("Fingerprint") == what:
+            return False
+        read_one_byte(root, name)
+        return cache_note(config, name).get("Fingerprint") != what
+
+    def _keep(self) -> None:
+        """Forget everything from time to time while something may go unnoticed."""
+        self.why = self.site.why_unsure(self.name, time.monotonic())
+        if (self.why or self._stale) and time.monotonic() - self._forgotten >= FORGET_SECONDS:
+            config = self._config()
+            if config.state().mounted and config.remote_control:
+                self._forgotten = time.monotonic()
+                self._stale = False
+                self.forget(None)
+        time.sleep(0.5)
+
+    # what changes here
+
+    def _watch(self) -> None:
+        """For as long as one mount is in front."""
+        config = self._config()
+        state = config.state()
+        if not state.mounted or state.fuse is None:
+            self.site.sees.pop(self.name, None)
+        else:
+            self.site.sees[self.name] = False
+            if config.remote_control and config.waits_in_cache:
+                ask_mount(config, "refresh", {"recursive": "true"}, REFRESH_SECONDS)
+                with Inotify() as notify:
+                    self._notice(config, state.fuse.id, Tree(config.path, notify), notify)
+        time.sleep(1)
+
+    def _notice(self, config: mounts.Config, mount: int, tree: Tree, notify: Inotify) -> None:
+        tree.add("")
+        self._folders = tree.folders
+        waiting = Waiting()
+        waiting.add(mounts.waiting_in_cache(config), time.monotonic())
+        self.site.sees[self.name] = True
+        self.site.tell(self.name, None)  # what happened before the watch
+        looked = time.monotonic()
+        while not tree.blind:
+            gone: Names = {}
+            now = time.monotonic()
+            for event in notify.read(0.1 if waiting else 1.0):
+                names = tree.names(event)
+                if event.mask & (IN_DELETE | IN_MOVED_FROM):
+                    gone |= dict.fromkeys(names)
+                    waiting.drop(names)
+                else:
+                    waiting.add(names, now)
+            told = gone | waiting.done(config, time.monotonic())
+            if told:
+                self.site.tell(self.name, told)
+            if now - looked >= 1:
+                looked = now
+                front = config.state()
+                if front.fuse is None or front.fuse.id != mount:
+                    return
+
+
+# ---------------------------------------------------------------- the service
+
+
+class Agent:
+    """All sites and mounts of this host."""
+
+    def __init__(self, sites: list[Site]) -> None:
+        self.sites = {site.catalog: site for site in sites}
+        self.directories: dict[str, Directory] = {}
+
+    def run(self) -> None:
+        """Until the sites are others: systemd starts it again."""
+        signal.signal(signal.SIGHUP, lambda _signal, _frame: self.forget_all())
+        for port in sorted({site.port for site in self.sites.values() if site.peers}):
+            threading.Thread(target=self._listen, args=(port,), daemon=True).start()
+        for site in self.sites.values():
+            for peer in site.peers:
+                threading.Thread(target=self._talk, args=(site, peer), daemon=True).start()
+        notify_systemd("READY=1")
+        while {path.stem for path in SITES_DIR.glob("*.json")} == set(self.sites):
+            self._adopt()
+            self._write_status()
+            notify_systemd("WATCHDOG=1")
+            time.sleep(1)
+
+    def forget_all(self) -> None:
+        """What an administrator asks for who changed a bucket from elsewhere."""
+        for directory in list(self.directories.values()):
+            directory.forget(None)
+
+    def _adopt(self) -> None:
+        """Begin with mounts that came, and end with those that went."""
+        known = self.directories.items()
+        self.directories = {name: it for name, it in known if (mounts.CONFIG_DIR / (name + ".json")).exists()}
+        for path in mounts.CONFIG_DIR.glob("*.json"):
+            if path.stem not in self.directories:
+                site = self.sites.get(mounts.load_config(path.stem).catalog)
+                if site:
+                    self.directories[path.stem] = Directory(path.stem, site)
+
+    def _write_status(self) -> None:
+        told = {name: directory.why for name, directory in self.directories.items()}
+        fresh = mounts.RUN_DIR / "coherence.new"
+        fresh.write_text(json.dumps({"unsure": told}), encoding="utf-8")
+        os.replace(fresh, mounts.RUN_DIR / "coherence.json")
+
+    # to one peer
+
+    def _talk(self, site: Site, peer: str) -> None:
+        said = ""
+        while True:
+            site.unsent[peer].take(0)  # a peer that hears us anew forgets everything
+            try:
+                with socket.create_connection((site.peers[peer], site.port), timeout=DEAF_SECONDS) as connection:
+                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    link = greet(connection, site.key(), site.catalog, site.host)
+                    said = ""
+                    mounts.report(f"{peer} is told of changes")
+                    self._tell(site, peer, link)
+            except (OSError, ValueError) as error:
+                if str(error) != said:  # once, not every second
+                    mounts.report(f"{peer} ({site.peers[peer]}, port {site.port}) can't be told of changes: {error}")
+                said = str(error)
+            time.sleep(BEAT_SECONDS)
+
+    def _tell(self, site: Site, peer: str, link: Link) -> None:
+        while True:
+            began = time.monotonic()
+            changes = site.unsent[peer].take(BEAT_SECONDS)
+            link.send({"sees": dict(site.sees), "changed": changes})
+            link.receive()
+            # The more there is, the longer it is gathered: each message may cost the peer a listing.
+            rest = min(BATCH_SECONDS[1], BATCH_SECONDS[0] * count(changes)) - (time.monotonic() - began)
+            if changes and rest > 0:
+                time.sleep(rest)
+
+    # from peers
+
+    def _listen(self, port: int) -> None:
+        with socket.create_server(("", port), backlog=64) as server:
+            while True:
+                connection, address = server.accept()
+                threading.Thread(target=self._hear, args=(connection, address[0]), daemon=True).start()
+
+    def _hear(self, connection: socket.socket, address: str) -> None:
+        with connection:
+            connection.settimeout(DEAF_SECONDS)
+            try:
+                link, catalog, peer = welcome(connection, {name: site.key() for name, site in self.sites.items()})
+                site = self.sites[catalog]
+                if peer not in site.peers:
+                    raise PermissionError(f"{peer} is no webserver of {catalog}")
+            except (OSError, ValueError, KeyError) as error:
+                mounts.report(f"{address} is not listened to: {error}")
+                return
+            try:
+                self._obey(site, peer, link)
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                mounts.report(f"{peer} isn't heard any more: {error}")
+            site.heard.pop(peer, None)
+
+    def _obey(self, site: Site, peer: str, link: Link) -> None:
+        mounts.report(f"{peer} is heard")
+        for directory in self._of(site):
+            directory.forget(None)
+        link.send({})
+        while True:
+            message = link.receive()
+            site.heard[peer] = Heard(time.monotonic(), dict(message["sees"]))
+            for directory in self._of(site):
+                if directory.name in message["changed"]:
+                    names = message["changed"][directory.name]
+                    directory.forget(
+                        None if names is None else {name: what for name, what in names.items() if is_plain(name)}
+                    )
+            link.send({})
+
+    def _of(self, site: Site) -> list[Directory]:
+        return [directory for directory in list(self.directories.values()) if directory.site is site]
+
+
+def notify_systemd(what: str) -> None:
+    """sd_notify(3)."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+            told.sendto(what.encode(), "\0" + address[1:] if address.startswith("@") else address)
+
+
+def read_sites() -> list[Site]:
+    """What role asset_mount has written about the webservers of each site."""
+    sites = []
+    for path in sorted(SITES_DIR.glob("*.json")):
+        told = json.loads(path.read_text(encoding="utf-8"))
+        sites.append(Site(path.stem, told["host"], told["peers"], int(told["port"]), Path(told["keys"])))
+    return sites
+
+
+if __name__ == "__main__":
+    Agent(read_sites()).run()

@@ -1,0 +1,288 @@
+# Copyright (c) adt.assets contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What webservers tell each other. Real mounts and real peers are in the molecule scenario asset_mount."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.adt.assets.plugins.module_utils import _coherence, _mount
+from ansible_collections.adt.assets.plugins.module_utils._coherence import Check, Heard, Inotify, Link, Site, Tree
+
+SITE = "www-example-com-assets-catalog"
+KEYS = {"access_key": "AK", "secret_key": "a secret"}
+KEY = _coherence.site_key(KEYS, SITE)
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    ours, theirs = socket.socketpair()
+    for end in (ours, theirs):
+        end.settimeout(2)
+    return ours, theirs
+
+
+def meet(client_key: bytes, server_keys: dict[str, bytes], catalog: str = SITE) -> tuple[object, object]:
+    """What greet() and welcome() come to: links, or what was raised."""
+    near, far = pair()
+    results: list[object] = [None, None]
+
+    def run(at: int, work):
+        try:
+            results[at] = work()
+        except OSError as error:
+            results[at] = error
+            (near, far)[at].close()
+
+    def answer():
+        link, site, host = _coherence.welcome(far, server_keys)
+        link.send({})
+        return link, site, host
+
+    threads = [
+        threading.Thread(target=run, args=(0, lambda: _coherence.greet(near, client_key, catalog, "web1"))),
+        threading.Thread(target=run, args=(1, answer)),
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results[0], results[1]
+
+
+def test_two_webservers_of_a_site_understand_each_other():
+    link, (other, site, host) = meet(KEY, {SITE: KEY})
+    assert (site, host) == (SITE, "web1")
+    link.send({"changed": {"m": {"a\udcff": None}}})
+    assert other.receive() == {"changed": {"m": {"a\udcff": None}}}
+    other.send({})
+    assert link.receive() == {}
+
+
+def test_one_that_does_not_know_the_secret_is_refused_by_either_end():
+    wrong = _coherence.site_key({**KEYS, "secret_key": "another"}, SITE)
+    for client, server in ((wrong, KEY), (KEY, wrong)):
+        near, far = meet(client, {SITE: server})
+        assert isinstance(far, PermissionError)
+        assert isinstance(near, OSError)
+
+
+def test_the_key_is_not_the_secret_and_differs_between_sites():
+    assert b"a secret" not in KEY
+    assert _coherence.site_key(KEYS, "other") != KEY
+
+
+@pytest.mark.parametrize("body", [b"[]", b"{}", b'{"site": "unknown"}', b"not json", b'{"site": 1}'])
+def test_a_greeting_that_names_no_site_is_refused(body):
+    near, far = pair()
+    near.sendall(os.urandom(_coherence.NONCE) + len(body).to_bytes(4, "big") + body + bytes(32))
+    with pytest.raises(PermissionError):
+        _coherence.welcome(far, {SITE: KEY})
+
+
+def links() -> tuple[Link, Link, socket.socket, socket.socket]:
+    near, far = pair()
+    return Link(near, b"k", b"client", b"server"), Link(far, b"k", b"server", b"client"), near, far
+
+
+def recorded(connection: socket.socket) -> bytes:
+    return connection.recv(1 << 16)
+
+
+@pytest.mark.parametrize("tamper", ["flip", "replay", "reflect", "long"])
+def test_messages_that_are_changed_repeated_sent_back_or_too_long_are_refused(tamper):
+    client, server, near, far = links()
+    client.send({"changed": 1})
+    message = recorded(far)
+    if tamper == "flip":
+        near.sendall(message.replace(b"1", b"2"))
+    if tamper == "replay":
+        near.sendall(message + message)
+        assert server.receive() == {"changed": 1}
+    if tamper == "long":
+        near.sendall((_coherence.FRAME_MAX + 1).to_bytes(4, "big"))
+    if tamper == "reflect":
+        far.sendall(message)
+        server = client
+    with pytest.raises(PermissionError):
+        server.receive()
+
+
+def test_a_connection_that_ends_in_a_message_is_an_error():
+    client, server, near, far = links()
+    client.send({"changed": 1})
+    message = recorded(far)
+    near.sendall(message[:10])
+    near.close()
+    with pytest.raises(ConnectionResetError):
+        server.receive()
+
+
+# What changes on this host: the kernel's own notices, on a local file system.
+
+
+def seen(tree: Tree, notify: Inotify) -> set[str]:
+    return {name for event in notify.read(1) for name in tree.names(event)}
+
+
+def test_changes_at_any_depth_are_named_also_in_directories_that_came_later(tmp_path):
+    (tmp_path / "a/b").mkdir(parents=True)
+    with Inotify() as notify:
+        tree = Tree(str(tmp_path), notify)
+        assert sorted(tree.add("")) == ["a", "a/b"]
+        assert sorted(tree.folders()) == ["", "a", "a/b"]
+        (tmp_path / "a/b/é ü.jpg").write_bytes(b"x")
+        assert seen(tree, notify) == {"a/b/é ü.jpg"}
+        (tmp_path / "a/b/é ü.jpg").unlink()
+        assert seen(tree, notify) == {"a/b/é ü.jpg"}
+        (tmp_path / "new/deep").mkdir(parents=True)
+        (tmp_path / "new/deep/early").write_bytes(b"x")  # before anybody watches its directory
+        assert {"new", "new/deep", "new/deep/early"} <= seen(tree, notify)
+        (tmp_path / "new/deep/late").write_bytes(b"x")
+        assert "new/deep/late" in seen(tree, notify)
+
+
+def test_a_renamed_directory_is_followed(tmp_path):
+    (tmp_path / "old/sub").mkdir(parents=True)
+    (tmp_path / "old/sub/file").write_bytes(b"x")
+    with Inotify() as notify:
+        tree = Tree(str(tmp_path), notify)
+        tree.add("")
+        (tmp_path / "old").rename(tmp_path / "new")
+        assert seen(tree, notify) == {"old", "new", "new/sub", "new/sub/file"}
+        (tmp_path / "new/sub/file").write_bytes(b"y")
+        assert seen(tree, notify) == {"new/sub/file"}
+
+
+def test_names_that_are_no_text_and_links_do_no_harm(tmp_path):
+    (tmp_path / "out").symlink_to("/etc")
+    with Inotify() as notify:
+        tree = Tree(str(tmp_path), notify)
+        assert tree.add("") == ["out"]
+        assert tree.folders() == [""]
+        (tmp_path / os.fsdecode(b"\xff")).write_bytes(b"x")
+        assert seen(tree, notify) == {"\udcff"}
+
+
+def test_when_the_kernel_drops_notices_everything_is_looked_at_anew(tmp_path):
+    with Inotify() as notify:
+        tree = Tree(str(tmp_path), notify)
+        assert tree.names(_coherence.Event(-1, _coherence.IN_Q_OVERFLOW, "")) == []
+        assert tree.blind
+
+
+# What is told, and when.
+
+
+@pytest.fixture
+def config(tmp_path):
+    notes = tmp_path / "vfsMeta/store/bucket"
+    notes.mkdir(parents=True)
+    waits = {"folder": "vfsMeta", "depth": 2, "key": "Dirty"}
+    return _mount.Config("n", "/p", symlinks="rclonelink", cache=str(tmp_path), waits_in_cache=waits)
+
+
+def note(config: _mount.Config, name: str, **content: object) -> None:
+    Path(config.cache, "vfsMeta/store/bucket", name).write_text(json.dumps(content))
+
+
+def test_a_file_is_told_of_when_it_is_in_the_bucket(config, monkeypatch):
+    queued = {"in queue"}
+    monkeypatch.setattr(_coherence, "queued_uploads", lambda _config: queued)
+    waiting = _coherence.Waiting()
+    waiting.add(["dirty", "clean", "no note", "in queue", "link"], 100.0)
+    note(config, "dirty", Dirty=True)
+    note(config, "clean", Dirty=False, Fingerprint="1,abc")
+    note(config, "link.rclonelink", Dirty=True)
+    assert waiting.done(config, 100.1) == {}, "the mount tool may not know of it yet"
+    assert waiting.done(config, 101.0) == {"clean": "1,abc", "no note": ""}
+    note(config, "dirty", Dirty=False, Fingerprint="2,def")
+    note(config, "link.rclonelink", Dirty=False)
+    queued.clear()
+    assert waiting.done(config, 102.0) == {"dirty": "2,def", "in queue": "", "link": ""}
+    assert not waiting
+
+
+def test_what_one_peer_has_yet_to_be_told_is_gathered_and_too_much_becomes_everything():
+    unsent = _coherence.Unsent()
+    assert unsent.take(0) == {}
+    unsent.add("m", {"a": "1", "b": None})
+    unsent.add("m", {"a": None})
+    unsent.add("other", None)
+    unsent.add("other", {"c": "1"})
+    assert unsent.take(0) == {"m": {"a": None, "b": None}, "other": None}
+    assert unsent.take(0) == {}
+    unsent.add("m", dict.fromkeys(map(str, range(_coherence.NAMES_MAX + 1))))
+    assert unsent.take(0) == {"m": None}
+
+
+def site(**peers: str) -> Site:
+    return Site(SITE, "web1", peers, 8768, Path("/nowhere"))
+
+
+def test_nothing_is_unsure_without_peers_or_while_all_are_heard_and_see():
+    assert site().why_unsure("m", 10.0) == ""
+    ours = site(web2="10.0.0.2")
+    ours.heard["web2"] = Heard(9.0, {"m": True})
+    assert ours.why_unsure("m", 10.0) == ""
+    assert ours.why_unsure("not mounted there", 10.0) == ""
+
+
+@pytest.mark.parametrize(
+    "heard, why",
+    [(None, "isn't heard"), (Heard(1.0, {"m": True}), "isn't heard"), (Heard(9.0, {"m": False}), "doesn't notice")],
+)
+def test_a_peer_that_is_silent_or_blind_makes_unsure_by_name(heard, why):
+    ours = site(web2="10.0.0.2", web3="10.0.0.3")
+    ours.heard["web3"] = Heard(9.0, {"m": True})
+    if heard:
+        ours.heard["web2"] = heard
+    told = ours.why_unsure("m", 10.0)
+    assert "web2" in told and why in told and "web3" not in told
+
+
+# Looking whether a mount has forgotten.
+
+
+def test_a_name_is_looked_at_until_it_stays_as_it_is_now():
+    told = Check(due=100.0, since=100.0, tries=0, what=None)
+    wrong = told.after(True, 100.1)
+    assert wrong == Check(100.1 + _coherence.AGAIN_SECONDS[0], 100.1, 1, None)
+    calm = wrong.after(False, 100.4)
+    assert calm == wrong._replace(due=100.1 + _coherence.CALM_SECONDS)
+    assert calm.after(False, calm.due) is None
+    back = calm.after(True, calm.due)
+    assert back is not None and back.tries == 2 and back.since == calm.due
+
+
+def test_a_name_that_is_wrong_for_ever_is_given_up():
+    check: Check | None = Check(0.0, 0.0, 0, None)
+    for tries in range(len(_coherence.AGAIN_SECONDS)):
+        assert check is not None and check.tries == tries
+        check = check.after(True, check.due)
+    assert check is not None and check.after(True, check.due) is None
+
+
+@pytest.mark.parametrize("name", ["", "/etc", "a//b", "../a", "a/..", "./a", "a\0b", "a/"])
+def test_h21_names_from_elsewhere_that_lead_somewhere_else_are_dropped(name):
+    assert not _coherence.is_plain(name)
+    assert _coherence.is_plain("a/.b/…c")
+
+
+def test_where_the_service_stopped_that_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(_mount, "RUN_DIR", tmp_path)
+    config = _mount.Config("n", "/p")
+    assert _mount.why_unsure(config) is None
+    told = tmp_path / "coherence.json"
+    told.write_text('{"unsure": {"n": ""}}')
+    assert _mount.why_unsure(config) == ""
+    assert _mount.why_unsure(config._replace(name="another")) is None
+    os.utime(told, (time.time() - 60, time.time() - 60))
+    assert "doesn't run" in str(_mount.why_unsure(config))
