@@ -19,7 +19,8 @@ import sys
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -103,7 +104,7 @@ def stages() -> list[Stage]:
         ),
         Stage("galaxy-importer", "importer", [sys.executable, "tests/importer.py", str(STAGED)]),
         Stage("ansible-test-integration", "integration", [*ansible_test, "integration", *venv], cwd=STAGED),
-        pytest("bed", "bed", "tests/bed"),
+        pytest("bed", "bed", "tests/bed", bed=True),
         pytest("s3", "s3", "tests/s3", bed=True),
         molecule("asset_store", "rclone"),
         *(molecule("asset_mount", tool) for tool in ("rclone", "s3fs", "goofys", "geesefs")),
@@ -180,9 +181,8 @@ def count(stage: Stage, returncode: int) -> tuple[int, int]:
 
 
 def run(stage: Stage) -> tuple[int, int]:
-    """Run one stage with its output in a log; show the log's end when it fails."""
+    """Run one stage with its output in a log; say how it ended, with the log's end when it failed."""
     log = LOGS / f"{stage.name}.log"
-    print(f"=== {stage.name} … ", end="", flush=True)
     began = time.monotonic()
     for old in reports(stage):
         old.unlink()
@@ -197,11 +197,11 @@ def run(stage: Stage) -> tuple[int, int]:
             check=False,
         )
     passed, failed = count(stage, done.returncode)
-    print(f"{passed} passed, {failed} failed ({time.monotonic() - began:.0f} s)", flush=True)
+    said = [f"=== {stage.name} … {passed} passed, {failed} failed ({time.monotonic() - began:.0f} s)"]
     if failed:
-        text = log.read_text(errors="replace").splitlines()
-        print("\n".join(f"    {line}" for line in text[-60:]))
-        print(f"    whole log: {log}", flush=True)
+        said += [f"    {line}" for line in log.read_text(errors="replace").splitlines()[-60:]]
+        said += [f"    whole log: {log}"]
+    print("\n".join(said), flush=True)
     return passed, failed
 
 
@@ -242,12 +242,14 @@ def main() -> int:
     stage_collection()
     provide_get_pip()
     (CACHE / "molecule").mkdir(exist_ok=True)
-    results = [run(stage) for stage in todo if not stage.bed]
+    os.environ.setdefault("ADT_BED", "test")
     on_bed = [stage for stage in todo if stage.bed]
-    if on_bed:
-        os.environ.setdefault("ADT_BED", "test")
-        with bed():
-            results += [run(stage) for stage in on_bed]
+    # What needs no bed has one core while the first stages on the bed have the other.
+    with ThreadPoolExecutor(1) as beside:
+        without = [beside.submit(run, stage) for stage in todo if not stage.bed]
+        with bed() if on_bed else nullcontext():
+            results = [run(stage) for stage in on_bed]
+        results += [stage.result() for stage in without]
     passed, failed = (sum(column) for column in zip(*results))
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
