@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import posixpath
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
@@ -17,6 +18,7 @@ from ansible_collections.adt.assets.plugins.module_utils._plan import make_plan 
 from ansible_collections.adt.assets.plugins.module_utils._template import parse_template, template_from_values
 from ansible_collections.adt.assets.plugins.module_utils._tools import BuildStyle, Tool, load_tools
 
+GUIDE = Path(__file__).parents[4] / "docs" / "docsite" / "rst" / "guide_mount_tools.rst"
 WORKS = dict.fromkeys(
     ("append", "modify", "truncate", "rename", "replace", "rename_directory", "symlink", "case"), "yes"
 )
@@ -656,6 +658,17 @@ def test_the_collections_own_tools_say_what_a_whole_webroot_costs(tool, said, wo
     changes = {"DIRECTORIES_TO_MOUNT": "WHOLE-WEBROOT", "SYNC_WEBROOTS": "0"}
     made = plan(changes, tools=load_tools(), tool=tool)
     assert len([line for line in made[said] if words in line and f"the mount tool {tool}" in line]) == 1
+
+
+@pytest.mark.parametrize("tool", sorted(load_tools()))
+def test_the_guide_says_what_can_be_mounted(tool):
+    said = []
+    for directories in ("images", "merge=images2", "WHOLE-WEBROOT"):
+        changes = {"DIRECTORIES_TO_MOUNT": directories, "SYNC_WEBROOTS": "0", "APPLICATION": "wordpress"}
+        found = outcome(changes, tools=load_tools(), tool=tool)
+        warned = found.plan and any(f"the mount tool {tool}" in line for line in found.plan["warnings"])
+        said.append("refused" if found.problems else "with a warning" if warned else "works")
+    assert "   * - " + "\n     - ".join([tool, *said]) + "\n" in GUIDE.read_text()
 
 
 def test_the_whole_webroot_is_refused_with_goofys_and_its_reason():
