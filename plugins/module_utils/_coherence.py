@@ -55,6 +55,7 @@ SETTLE_SECONDS = 0.3  # after close(2), the mount tool learns of it a little lat
 # for the first time after it was forgotten, comes back: only what stays forgotten for CALM_SECONDS is.
 AGAIN_SECONDS = (0.3, 1.0, 2.0, 4.0, 8.0, 16.0)
 CALM_SECONDS = 1.5
+REMEMBERED_SECONDS = 65.0  # the kernel looks a name up anew a minute after rclone has made it
 NAMES_MAX = 5000  # more names than this in one message are told as "everything"
 FRAME_MAX = 4 << 20
 HELLO_MAX = 4096
@@ -481,6 +482,7 @@ class Directory:
         self._stale = True  # something was told and couldn't be forgotten yet
         self._forgotten = 0.0
         self._folders: Callable[[], list[str]] = list
+        self._made: dict[str, float] = {}  # names that the kernel may remember, and when they came
         self._checks: dict[str, Check] = {}
         self._news = threading.Condition()
         for work in (self._watch, self._keep, self._check):
@@ -579,6 +581,10 @@ class Directory:
                 self._forgotten = time.monotonic()
                 self._stale = False
                 self.forget(None)
+                self.forget({name: "" for name in list(self._made) if name not in self._checks})
+        for name, at in list(self._made.items()):
+            if time.monotonic() - at > REMEMBERED_SECONDS:
+                self._made.pop(name, None)
         time.sleep(0.5)
 
     # what changes here
@@ -615,6 +621,8 @@ class Directory:
                     waiting.drop(names)
                 else:
                     waiting.add(names, now)
+                if event.mask & (IN_CREATE | IN_MOVED_TO) and len(self._made) < NAMES_MAX:
+                    self._made.update(dict.fromkeys(names, now))
             told = gone | waiting.done(config, time.monotonic())
             if told:
                 self.site.tell(self.name, told)

@@ -125,8 +125,9 @@ def test_t21_without_the_channel_changes_are_seen_some_seconds_later_and_status_
         began = time.monotonic()
         upload("while-cut-off.txt", b"seen all the same")
         assert time.monotonic() - began < 12
+        BED.on(THERE, f"sudo -u www-data rm {IMAGES.path}/while-cut-off.txt")
+        wait_until(lambda: BED.fetch(HERE, "images/while-cut-off.txt") == NOT_THERE, 15)
     wait_until(lambda: unsure(HERE) == unsure(THERE) == "", 15)
-    BED.on(HERE, f"rm {IMAGES.path}/while-cut-off.txt")
 
 
 def test_what_comes_into_the_bucket_otherwise_is_shown_when_the_service_is_reloaded() -> None:
