@@ -36,10 +36,10 @@ LOCAL_PORT = 81
 PAGES = {"front page": "", "wp-admin": "wp-admin/index.php", "media library": "wp-admin/upload.php?mode=list"}
 COLD_ROUNDS = 3
 IDLE_SECONDS = 20
-# What remembering directories gives: as the role has it, and as it would be if nobody told the mount of changes.
+# What remembering directories gives: as the role has it, and as it would be if somebody told the mount of changes.
 SETTINGS = {
     "as deployed": "",
-    "directory cache of 5 s": "s/--dir-cache-time=[0-9a-z]*/--dir-cache-time=5s/",
+    "directory cache of 1 h": "s/--dir-cache-time=[0-9a-z]*/--dir-cache-time=1h/",
 }
 
 

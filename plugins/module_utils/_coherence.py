@@ -25,6 +25,7 @@ import hmac
 import http.client
 import json
 import os
+import queue
 import select
 import signal
 import socket
@@ -49,6 +50,8 @@ BEAT_SECONDS = 1.0  # a peer hears something at least this often
 DEAF_SECONDS = 3.0  # after which a peer that says nothing isn't heard any more
 FORGET_SECONDS = 5.0
 REFRESH_SECONDS = 600.0  # a site's directories may be many
+# rclone forgets a directory that it hasn't read for two hours, and a watch on a forgotten one notices nothing.
+REFRESH_EVERY = 1800.0
 BATCH_SECONDS = (0.05, 1.0)  # how long changes are gathered: for one name, and at most
 SETTLE_SECONDS = 0.3  # after close(2), the mount tool learns of it a little later
 # When to try again to have a mount forget: rclone keeps what is read just now. One that was opened before, and is read
@@ -216,6 +219,23 @@ class Tree:
 
     def folders(self) -> list[str]:
         return list(self._folders.values())
+
+    def add_missing(self, names: Iterable[str] | None) -> list[str]:
+        """Watch the directories that these names are in or are, or all, where they aren't watched yet.
+
+        What those hold: others made them, and what was done in them since may be unknown.
+        """
+        known = set(self.folders())
+        if names is None:
+            held = self.add("")
+        else:
+            above = {"/".join(name.split("/")[:depth]) for name in names for depth in range(1, name.count("/") + 2)}
+            held = [found for folder in sorted(above - known) if self._is_missing(folder) for found in self.add(folder)]
+        return [name for name in held if os.path.dirname(name) not in known]
+
+    def _is_missing(self, folder: str) -> bool:
+        path = os.path.join(self.root, folder)
+        return folder not in self._folders.values() and os.path.isdir(path) and not os.path.islink(path)
 
     def add(self, relative: str) -> list[str]:
         """Watch a directory and all below it. What it holds: the changes that came before the watch."""
@@ -483,6 +503,7 @@ class Directory:
         self._forgotten = 0.0
         self._folders: Callable[[], list[str]] = list
         self._made: dict[str, float] = {}  # names that the kernel may remember, and when they came
+        self._told: queue.SimpleQueue[Names | None] = queue.SimpleQueue()  # where to look for directories to watch
         self._checks: dict[str, Check] = {}
         self._news = threading.Condition()
         for work in (self._watch, self._keep, self._check):
@@ -504,15 +525,21 @@ class Directory:
 
     # what changed elsewhere
 
-    def forget(self, names: Names | None) -> None:
+    def hear(self, names: Names | None) -> None:
+        """These names changed elsewhere, or everything may have."""
+        self._told.put(names)
+        self._forget(names)
+
+    def _forget(self, names: Names | None) -> None:
         """Have the mount forget these names, or everything, and look that it did."""
         try:
-            if names is None:
-                ask_mount(self._config(), "forget")
-                # What it still needs keeps it from forgetting the directories above that.
+            if names is not None:
+                self._forget_in({os.path.dirname(name) for name in names})
+            elif self._folders():
+                # By name: what is forgotten as a whole is another directory afterwards, and isn't watched any more.
                 self._forget_in(self._folders())
             else:
-                self._forget_in({os.path.dirname(name) for name in names})
+                ask_mount(self._config(), "forget")
         except (OSError, mounts.MountError):  # none is there, or it hangs
             self._stale = True
         now = time.monotonic()
@@ -580,8 +607,8 @@ class Directory:
             if config.state().mounted and config.remote_control:
                 self._forgotten = time.monotonic()
                 self._stale = False
-                self.forget(None)
-                self.forget({name: "" for name in list(self._made) if name not in self._checks})
+                self._forget(None)
+                self._forget({name: "" for name in list(self._made) if name not in self._checks})
         for name, at in list(self._made.items()):
             if time.monotonic() - at > REMEMBERED_SECONDS:
                 self._made.pop(name, None)
@@ -604,16 +631,22 @@ class Directory:
         time.sleep(1)
 
     def _notice(self, config: mounts.Config, mount: int, tree: Tree, notify: Inotify) -> None:
-        tree.add("")
         self._folders = tree.folders
+        tree.add("")
         waiting = Waiting()
         waiting.add(mounts.waiting_in_cache(config), time.monotonic())
         self.site.sees[self.name] = True
         self.site.tell(self.name, None)  # what happened before the watch
-        looked = time.monotonic()
+        looked = refreshed = time.monotonic()
         while not tree.blind:
             gone: Names = {}
             now = time.monotonic()
+            if now - refreshed >= REFRESH_EVERY:
+                refreshed = now
+                ask_mount(config, "refresh", {"recursive": "true"}, REFRESH_SECONDS)
+                self._told.put(None)
+            while not self._told.empty():
+                waiting.add(tree.add_missing(self._told.get()), now)
             for event in notify.read(0.1 if waiting else 1.0):
                 names = tree.names(event)
                 if event.mask & (IN_DELETE | IN_MOVED_FROM):
@@ -630,7 +663,8 @@ class Directory:
                 looked = now
                 front = config.state()
                 if front.fuse is None or front.fuse.id != mount:
-                    return
+                    break
+        self._folders = list
 
 
 # ---------------------------------------------------------------- the service
@@ -645,6 +679,7 @@ class Agent:
 
     def run(self) -> None:
         """Until the sites are others: systemd starts it again."""
+        mounts.RUN_DIR.mkdir(mode=0o700, exist_ok=True)  # at boot it comes with the first floor
         signal.signal(signal.SIGHUP, lambda _signal, _frame: self.forget_all())
         for port in sorted({site.port for site in self.sites.values() if site.peers}):
             threading.Thread(target=self._listen, args=(port,), daemon=True).start()
@@ -661,7 +696,7 @@ class Agent:
     def forget_all(self) -> None:
         """What an administrator asks for who changed a bucket from elsewhere."""
         for directory in list(self.directories.values()):
-            directory.forget(None)
+            directory.hear(None)
 
     def _adopt(self) -> None:
         """Begin with mounts that came, and end with those that went."""
@@ -737,7 +772,7 @@ class Agent:
     def _obey(self, site: Site, peer: str, link: Link) -> None:
         mounts.report(f"{peer} is heard")
         for directory in self._of(site):
-            directory.forget(None)
+            directory.hear(None)
         link.send({})
         while True:
             message = link.receive()
@@ -745,7 +780,7 @@ class Agent:
             for directory in self._of(site):
                 if directory.name in message["changed"]:
                     names = message["changed"][directory.name]
-                    directory.forget(
+                    directory.hear(
                         None if names is None else {name: what for name, what in names.items() if is_plain(name)}
                     )
             link.send({})

@@ -63,6 +63,7 @@ NAMES_SHOWN = 20
 REACH_SECONDS = 30.0
 NAMES_MAX = 5000
 LATE_SECONDS = 10.0
+REFRESH_SECONDS = 60.0
 CHUNK = 1 << 20
 
 # The watch: how often it asks whether a mount's process answers, and how long that may take; every which time it looks
@@ -1191,10 +1192,9 @@ def failed_requests(config: Config) -> int | None:
 def forget(config: Config) -> None:
     """Have the mount read its directories anew: what they hold has changed, or a request for it has failed."""
     if config.remote_control:
-        with contextlib.suppress(OSError, http.client.HTTPException):  # then none is there, or it hangs
-            tell_mount(config, "POST", config.remote_control["forget"])
-            # Files that are being read keep it from forgetting the directory at the top.
-            tell_mount(config, "POST", config.remote_control["forget"], {"file": "any"})
+        with contextlib.suppress(OSError, KeyError, http.client.HTTPException):  # then none is there, or it hangs
+            # Not "forget": what is forgotten as a whole is another directory afterwards, which nobody watches.
+            tell_mount(config, "POST", config.remote_control["refresh"], {"recursive": "true"}, REFRESH_SECONDS)
 
 
 def _take_away(config: Config, why: str) -> None:

@@ -112,6 +112,18 @@ def test_t21_a_directory_that_is_made_filled_renamed_and_deleted_is_the_same_on_
     wait_until(lambda: BED.fetch(HERE, "images/moved/deep/file.txt") == NOT_THERE, 5)
 
 
+def test_t21_what_is_done_in_a_directory_that_another_made_is_told_too_also_after_everything_was_forgotten() -> None:
+    BED.on(THERE, f"cd {IMAGES.path} && sudo -u www-data sh -c 'mkdir -p theirs/deep && echo 1 > theirs/deep/one.txt'")
+    wait_until(lambda: BED.fetch(HERE, "images/theirs/deep/one.txt") == b"1\n", 5)
+    for name in ("two", "three"):
+        BED.on(HERE, f"sudo -u www-data sh -c 'echo {name} > {IMAGES.path}/theirs/deep/{name}.txt'")
+        wait_until(lambda name=name: BED.fetch(THERE, f"images/theirs/deep/{name}.txt") == f"{name}\n".encode(), 5)
+        look_anew(*WEBSERVERS)
+        program(HERE, IMAGES, "status")
+    BED.on(THERE, f"sudo -u www-data rm -r {IMAGES.path}/theirs")
+    wait_until(lambda: BED.fetch(HERE, "images/theirs/deep/one.txt") == NOT_THERE, 5)
+
+
 def test_warm_serving_costs_no_request_to_s3() -> None:
     wait_until(lambda: unsure(HERE) == unsure(THERE) == "")
     with readers():

@@ -161,6 +161,25 @@ def test_a_renamed_directory_is_followed(tmp_path):
         assert seen(tree, notify) == {"new/sub/file"}
 
 
+def test_directories_that_others_made_are_watched_from_then_on(tmp_path):
+    with Inotify() as notify:
+        tree = Tree(str(tmp_path), notify)
+        tree.add("")
+        made = tmp_path / "theirs/deep"
+        made.mkdir(parents=True)
+        list(notify.read(1))  # as if they had come without a notice
+        (made / "before").write_bytes(b"x")
+        assert tree.add_missing(["gone/x", "theirs/deep/before", "top"]) == ["theirs/deep", "theirs/deep/before"]
+        assert sorted(tree.folders()) == ["", "theirs", "theirs/deep"]
+        (made / "ours").write_bytes(b"x")
+        assert "theirs/deep/ours" in seen(tree, notify)
+        assert tree.add_missing(["theirs/deep/before"]) == []
+        (tmp_path / "more").mkdir()
+        list(notify.read(1))
+        (tmp_path / "more/file").write_bytes(b"x")
+        assert tree.add_missing(None) == ["more/file"]
+
+
 def test_names_that_are_no_text_and_links_do_no_harm(tmp_path):
     (tmp_path / "out").symlink_to("/etc")
     with Inotify() as notify:
