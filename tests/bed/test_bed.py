@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shlex
@@ -42,16 +43,17 @@ def output(*words: str) -> list:
     return done.stdout.splitlines()
 
 
-def processes() -> list:
-    """Command lines of all that run for the bed, by their arguments or by the mount namespace they are in."""
+def processes() -> dict:
+    """Process → command line of all that run for the bed: by arguments, control group or mount namespace."""
     handle = Path(f"/run/adt-bed/{NAME}/mnt")
     namespace = f"mnt:[{handle.stat().st_ino}]" if handle.exists() else "none"
-    found = []
+    found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            if os.readlink(folder / "ns" / "mnt") == namespace or f"adt-{NAME}" in line or f"/{NAME}/" in line:
-                found.append(line)
+            named = line + (folder / "cgroup").read_text(encoding="ascii")
+            if os.readlink(folder / "ns" / "mnt") == namespace or f"adt-{NAME}" in named or f"/{NAME}/" in named:
+                found[int(folder.name)] = line
         except OSError:
             continue  # it has ended meanwhile
     return found
@@ -69,7 +71,7 @@ def traces() -> dict:
         "files": [str(path) for path in (STATE, Path(f"/run/adt-bed/{NAME}")) if path.exists()],
     }
     named = {kind: [line for line in lines if any(o in line for o in ours)] for kind, lines in seen.items()}
-    return {kind: lines for kind, lines in {**named, "processes": processes()}.items() if lines}
+    return {kind: lines for kind, lines in {**named, "processes": list(processes().values())}.items() if lines}
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +188,18 @@ def test_s3_makes_no_bucket_by_itself_and_refuses_the_denied(s3, exports: dict) 
     code = f"import boto3; boto3.client('s3', endpoint_url={exports['S3_ENDPOINT']!r}).create_bucket(Bucket='denied')"
     done = subprocess.run(["python3", "-c", code], env=env, text=True, capture_output=True, check=False)
     assert "AccessDenied" in done.stderr
+
+
+def test_up_after_the_end_of_all_processes_makes_the_bed_anew(running: None) -> None:
+    """As after a session whose processes were all killed: podman's own records then still say that all is well."""
+    monitors_first = sorted(processes().items(), key=lambda found: "/conmon " not in found[1])
+    assert len(monitors_first) > 2 * len(HOSTS)
+    for process, _line in monitors_first:
+        with contextlib.suppress(ProcessLookupError):  # a host's first process takes the others along
+            os.kill(process, signal.SIGKILL)
+    assert "lost" in bed("status", "--name", NAME, check=False)
+    bed("up", "--name", NAME)
+    assert {on(host, "systemctl", "is-system-running") for host in HOSTS} == {"running"}
 
 
 def test_down_leaves_nothing(running: None) -> None:

@@ -44,11 +44,16 @@ def check_machine() -> None:
         raise BedError(f"programs are missing: apt-get install --no-install-recommends {' '.join(missing)}")
 
 
+def is_there(bed: Bed) -> bool:
+    """Whether the bed's run-time files and name space exist, so that its podman can be asked."""
+    return bed.run.exists() and namespace.exists(bed)
+
+
 def up(bed: Bed) -> None:
     check_machine()
     bed.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if bed.state.exists() and not (bed.run.exists() and namespace.exists(bed)):
-        remove(bed)  # what a reboot or an ended `up` has left
+    if bed.state.exists() and (not is_there(bed) or "lost" in hosts.states(bed).values()):
+        remove(bed)  # what a reboot, an ended `up` or the end of all processes has left
     bed.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     bed.run.mkdir(parents=True, exist_ok=True, mode=0o700)
     (bed.run / "cp").mkdir(exist_ok=True, mode=0o700)
@@ -81,7 +86,7 @@ def remove(bed: Bed) -> None:
 def status(bed: Bed) -> int:
     """Print one line per host; 0 when all run."""
     check_machine()
-    found = hosts.states(bed) if bed.run.exists() and namespace.exists(bed) else {}
+    found = hosts.states(bed) if is_there(bed) else {}
     if not found:
         say(f"{bed.name} is down")
         return 1
@@ -96,7 +101,7 @@ def execute(bed: Bed, name: str, command: list) -> None:
     """Become the command in the host's container, as root and without SSH."""
     check_machine()
     host = find_host(name)
-    if not (bed.run.exists() and namespace.exists(bed)):
+    if not is_there(bed):
         raise BedError(f"{bed.name} is down: run `bed up --name {bed.name}`")
     options = ["--interactive", "--tty"] if sys.stdin.isatty() and sys.stdout.isatty() else ["--interactive"]
     argv = containers_of(bed).argv("exec", *options, bed.container(host.name), *(command or ["bash"]))
@@ -107,7 +112,7 @@ def execute(bed: Bed, name: str, command: list) -> None:
 def tool(bed: Bed, name: str) -> None:
     """Print the SHA-256 and the path of a mount tool that is built from source, as sha256sum does."""
     check_machine()
-    if not (bed.run.exists() and namespace.exists(bed)):
+    if not is_there(bed):
         raise BedError(f"{bed.name} is down: run `bed up --name {bed.name}`")
     path = downloads.build_tool(bed, name)
     print(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path}")

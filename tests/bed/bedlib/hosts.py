@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import resource
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -27,15 +26,26 @@ SILENT_SECONDS = 30
 START = "mount --make-rshared / && sh /srv/bed/files/prepare.sh {group} && exec /sbin/init"
 
 
-class Silent(BedError):
-    """A host whose systemd can't be asked anything."""
-
-
 def states(bed: Bed) -> dict:
-    """Host name → podman's word for its container's state; hosts without a container are missing."""
+    """Host name → podman's word for its container's state; hosts without a container are missing.
+
+    `lost` is one that podman believes to run while nothing of it does: what ended it ended podman's monitor, too.
+    """
     listed = json.loads(containers_of(bed).run("ps", "--all", "--format", "json").stdout or "[]")
-    by_name = {item["Names"][0]: item["State"] for item in listed}
+    by_name = {item["Names"][0]: _state(item) for item in listed}
     return {h.name: by_name[bed.container(h.name)] for h in HOSTS if bed.container(h.name) in by_name}
+
+
+def _state(listed: dict) -> str:
+    if listed["State"] != "running":
+        return listed["State"]
+    first = Path("/proc", str(listed["Pid"]))
+    try:
+        # The number may be another process's by now; one that has ended but isn't yet waited for has no command line.
+        runs = listed["Id"] in (first / "cgroup").read_text() and (first / "cmdline").read_text()
+    except OSError:
+        runs = False
+    return "running" if runs else "lost"
 
 
 def start_all(bed: Bed) -> None:
@@ -43,7 +53,7 @@ def start_all(bed: Bed) -> None:
     now = states(bed)
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda host: _start(bed, host, now.get(host.name)), HOSTS))
-        list(pool.map(lambda host: _bring_up(bed, host, fresh=now.get(host.name) != "running"), HOSTS))
+        list(pool.map(lambda host: wait_for_systemd(bed, host, fresh=now.get(host.name) != "running"), HOSTS))
     _wait_for_store(bed)
 
 
@@ -59,19 +69,6 @@ def _start(bed: Bed, host: Host, state: object) -> None:
     network.connect(bed, host)
     podman.run("run", "--detach", *_options(bed, host), downloads.image_name(host.suite), "sh", "-c",
                START.format(group=host.group))  # fmt: skip
-
-
-def _bring_up(bed: Bed, host: Host, fresh: bool) -> None:
-    """Wait for the host; make one whose systemd never answered anew, once: seen one time in some hundred starts."""
-    try:
-        wait_for_systemd(bed, host, fresh)
-    except Silent as error:
-        if not fresh:
-            raise
-        say(f"{error}\nbed: {host.name} is made anew", sys.stderr)
-        containers_of(bed).run("rm", "--force", "--time", "0", bed.container(host.name))
-        _start(bed, host, None)
-        wait_for_systemd(bed, host, fresh)
 
 
 def _options(bed: Bed, host: Host) -> list:
@@ -126,7 +123,9 @@ def wait_for_systemd(bed: Bed, host: Host, fresh: bool) -> None:
         if states(bed).get(host.name) != "running":
             raise BedError(f"{host.name} ended right after its start:\n{_log(bed, host)}")
         if not said and time.monotonic() > silent_until:
-            raise Silent(f"{host.name}: no systemd after {SILENT_SECONDS} s: {asked.stderr.strip()}\n{_log(bed, host)}")
+            raise BedError(
+                f"{host.name}: no systemd after {SILENT_SECONDS} s: {asked.stderr.strip()}\n{_log(bed, host)}"
+            )
         time.sleep(0.2)
     raise BedError(f"{host.name} isn't up after {READY_SECONDS} s: systemd says {said}\n{_log(bed, host)}")
 
