@@ -340,6 +340,11 @@ def ask_mount(config: mounts.Config, what: str, question: dict[str, Any] | None 
         raise ConnectionError(f"{config.path}: the mount doesn't answer ({error})")
 
 
+def read_ahead(config: mounts.Config) -> None:
+    """Have the mount read all its directories, and wait for it. Raises OSError."""
+    ask_mount(config, "refresh", {"recursive": "true"}, REFRESH_SECONDS)
+
+
 # ---------------------------------------------------------------- what changed elsewhere
 
 # The numbers are the same on all of Linux's architectures; linux/mount.h, linux/fcntl.h.
@@ -395,11 +400,6 @@ def read_one_byte(root: int, name: str) -> None:
                 os.close(file)
         finally:
             os.close(folder)
-
-
-def is_plain(name: str) -> bool:
-    """Whether a name from elsewhere leads nowhere else."""
-    return bool(name) and not name.startswith("/") and not {"", ".", ".."} & set(name.split("/")) and "\0" not in name
 
 
 # ---------------------------------------------------------------- one site's peers
@@ -625,7 +625,7 @@ class Directory:
         else:
             self.site.sees[self.name] = False
             if config.remote_control and config.waits_in_cache:
-                ask_mount(config, "refresh", {"recursive": "true"}, REFRESH_SECONDS)
+                read_ahead(config)
                 with Inotify() as notify:
                     self._notice(config, state.fuse.id, Tree(config.path, notify), notify)
         time.sleep(1)
@@ -643,7 +643,7 @@ class Directory:
             now = time.monotonic()
             if now - refreshed >= REFRESH_EVERY:
                 refreshed = now
-                ask_mount(config, "refresh", {"recursive": "true"}, REFRESH_SECONDS)
+                read_ahead(config)
                 self._told.put(None)
             while not self._told.empty():
                 waiting.add(tree.add_missing(self._told.get()), now)
@@ -710,9 +710,7 @@ class Agent:
 
     def _write_status(self) -> None:
         told = {name: directory.why for name, directory in self.directories.items()}
-        fresh = mounts.RUN_DIR / "coherence.new"
-        fresh.write_text(json.dumps({"unsure": told}), encoding="utf-8")
-        os.replace(fresh, mounts.RUN_DIR / "coherence.json")
+        mounts.write_json(mounts.RUN_DIR / "coherence.json", {"unsure": told})
 
     # to one peer
 
@@ -781,7 +779,7 @@ class Agent:
                 if directory.name in message["changed"]:
                     names = message["changed"][directory.name]
                     directory.hear(
-                        None if names is None else {name: what for name, what in names.items() if is_plain(name)}
+                        None if names is None else {name: what for name, what in names.items() if mounts.is_plain(name)}
                     )
             link.send({})
 

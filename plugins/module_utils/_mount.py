@@ -63,7 +63,6 @@ NAMES_SHOWN = 20
 REACH_SECONDS = 30.0
 NAMES_MAX = 5000
 LATE_SECONDS = 10.0
-REFRESH_SECONDS = 60.0
 CHUNK = 1 << 20
 
 # The watch: how often it asks whether a mount's process answers, and how long that may take; every which time it looks
@@ -203,7 +202,7 @@ class Config(NamedTuple):
     retry_seconds: float = 0.0  # after which such uploads that failed are tried again
     cache: str = ""  # the tool's own directory
     waits_in_cache: dict[str, Any] | None = None  # folder, depth, key: where the cache notes what has to be uploaded
-    remote_control: dict[str, Any] | None = None  # socket, request, count; metrics, failures, forget
+    remote_control: dict[str, Any] | None = None  # socket, request, count; metrics, failures; refresh, forget, queue
 
     @property
     def source(self) -> str:
@@ -449,7 +448,12 @@ def shown_as(keys: list[str], symlinks: str) -> list[str]:
     """The file names under which a mount shows these keys; keys that it may show otherwise are left out."""
     suffix = "." + symlinks
     names = [key[: -len(suffix)] if symlinks == "rclonelink" and key.endswith(suffix) else key for key in keys]
-    return [name for name in names if not {"", ".", ".."} & set(name.split("/")) and "\0" not in name]
+    return [name for name in names if is_plain(name)]
+
+
+def is_plain(name: str) -> bool:
+    """Whether a relative name leads nowhere else."""
+    return not {"", ".", ".."} & set(name.split("/")) and "\0" not in name
 
 
 # ---------------------------------------------------------------- does the mount answer?
@@ -515,7 +519,8 @@ def prove(config: Config, seconds: float = ANSWER_SECONDS, bridge: bool = False)
         except MountError as error:
             if time.monotonic() + 0.5 >= deadline:
                 raise MountError(f"{path} does not answer from {config.source}: {error}")
-        forget(as_started(config))  # what the bucket was filled with from elsewhere
+        if not bridge:  # that has just listed the bucket
+            forget(as_started(config))  # what the bucket was filled with from elsewhere
         time.sleep(0.5)
 
 
@@ -1190,11 +1195,14 @@ def failed_requests(config: Config) -> int | None:
 
 
 def forget(config: Config) -> None:
-    """Have the mount read its directories anew: what they hold has changed, or a request for it has failed."""
+    """Have the mount read its directories anew: what they hold has changed, or a request for it has failed.
+
+    A mount that takes long for that goes on with it when nobody waits any more.
+    """
     if config.remote_control:
         with contextlib.suppress(OSError, KeyError, http.client.HTTPException):  # then none is there, or it hangs
             # Not "forget": what is forgotten as a whole is another directory afterwards, which nobody watches.
-            tell_mount(config, "POST", config.remote_control["refresh"], {"recursive": "true"}, REFRESH_SECONDS)
+            tell_mount(config, "POST", config.remote_control["refresh"], {"recursive": "true"})
 
 
 def _take_away(config: Config, why: str) -> None:
@@ -1242,9 +1250,14 @@ def remember(config: Config, what: str) -> None:
     """One line in the journal, and the same for `status`."""
     report(f"{config.path}: {what}")
     config.event.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fresh = config.event.with_suffix(".new")
-    fresh.write_text(json.dumps({"time": time.time(), "what": what}), encoding="utf-8")
-    os.replace(fresh, config.event)
+    write_json(config.event, {"time": time.time(), "what": what})
+
+
+def write_json(file: Path, content: dict[str, Any]) -> None:
+    """Write a file so that nobody reads half of it."""
+    fresh = file.with_suffix(".new")
+    fresh.write_text(json.dumps(content), encoding="utf-8")
+    os.replace(fresh, file)
 
 
 def last_event(config: Config) -> dict[str, Any] | None:

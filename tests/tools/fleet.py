@@ -58,13 +58,12 @@ class Server:
     """One webserver, and what it answered until it answered as expected."""
 
     address: str
-    port: int = 80
     at: float = float("inf")
     others: list[bytes | None] = field(default_factory=list)
 
     def ask(self, path: str) -> bytes | None:
         """A file's body, None when it isn't there. Raises OSError for any other answer."""
-        connection = http.client.HTTPConnection(self.address, self.port, timeout=10)
+        connection = http.client.HTTPConnection(self.address, timeout=10)
         try:
             connection.request("GET", path, headers={"Connection": "close"})
             answer = connection.getresponse()
