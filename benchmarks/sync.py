@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 CACHE = Path(os.environ["ADT_CACHE"])
-BED = CACHE / "beds" / os.environ.get("ADT_BED", "test")
+BED = CACHE / "beds" / os.environ["ADT_BED"]
 SITE = "bench.example.com"
 RCLONE_TUNED = [
     "--transfers=32", "--checkers=32", "--s3-no-head", "--no-update-modtime", "--s3-no-check-bucket",

@@ -30,6 +30,7 @@ STAGED = CACHE / "staged" / Path(os.environ["ADT_TREE"]).name / "ansible_collect
 LOGS = CACHE / "logs" / time.strftime("%Y%m%dT%H%M%S")
 GET_PIP = TOP / "tests" / "get_pip_stub.py"
 LONG = "long"  # the group of stages that run only when they are named
+SOAK_WEBSERVERS = "3"  # T21's
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -58,7 +59,7 @@ def molecule(scenario: str, tool: str, group: str = "molecule") -> Stage:
     """A stage that runs one molecule scenario on the bed with one mount tool, and counts its testinfra cases."""
     # Without the reset molecule takes a scenario for prepared that an earlier run, or another tool, has prepared.
     command = ["bash", "-c", f"molecule reset -s {scenario} && exec molecule test -s {scenario}"]
-    report = CACHE / "molecule" / f"{scenario}.xml"
+    report = CACHE / "molecule" / os.environ["ADT_BED"] / f"{scenario}.xml"
     return Stage(
         f"molecule-{scenario}-{tool}",
         group,
@@ -213,7 +214,8 @@ def bed() -> Iterator[None]:
     was_up = (
         subprocess.run([*command, "status", "--name", name], stdout=subprocess.DEVNULL, check=False).returncode == 0
     )
-    subprocess.run([*command, "up", "--name", name], check=True)
+    size = ["--webservers", SOAK_WEBSERVERS] if os.environ.get("ADT_SOAK") else []
+    subprocess.run([*command, "up", "--name", name, *size], check=True)
     try:
         yield
     finally:
@@ -241,8 +243,7 @@ def main() -> int:
     LOGS.mkdir(parents=True, exist_ok=True)
     stage_collection()
     provide_get_pip()
-    (CACHE / "molecule").mkdir(exist_ok=True)
-    os.environ.setdefault("ADT_BED", "test")
+    (CACHE / "molecule" / os.environ["ADT_BED"]).mkdir(parents=True, exist_ok=True)
     on_bed = [stage for stage in todo if stage.bed]
     # What needs no bed has one core while the first stages on the bed have the other.
     with ThreadPoolExecutor(1) as beside:

@@ -4,6 +4,7 @@ export ADT_CACHE="${ADT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/adt-assets}"
 ADT_VENV="$ADT_CACHE/venv-$(sha256sum "$_top/requirements-dev.txt" | cut -c1-12)"
 ADT_TREE="$ADT_CACHE/trees/$(printf %s "$_top" | sha256sum | cut -c1-12)"
 export ADT_VENV ADT_TREE
+export ADT_BED="${ADT_BED:-test}"
 export PATH="$ADT_VENV/bin:$PATH"
 export ANSIBLE_COLLECTIONS_PATH="$ADT_TREE"
 export ANSIBLE_CONFIG="$_top/tests/ansible.cfg"

@@ -202,6 +202,16 @@ def test_up_after_the_end_of_all_processes_makes_the_bed_anew(running: None) -> 
     assert {on(host, "systemctl", "is-system-running") for host in HOSTS} == {"running"}
 
 
+def test_hosts_are_added_to_a_bed_that_runs_and_never_taken(running: None) -> None:
+    before = on("web1", "stat", "-c", "%Y", "/proc/1")
+    bed("up", "--name", NAME, "--webservers", "3", "--build", "2")
+    assert [on(host, "systemctl", "is-system-running") for host in ("web3", "build2")] == ["running"] * 2
+    assert on("web1", "curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "http://web3/nothing") == "404"
+    assert on("web1", "stat", "-c", "%Y", "/proc/1") == before
+    done = subprocess.run([BED, "up", "--name", NAME, "--build", "1"], text=True, capture_output=True, check=False)
+    assert (done.returncode, "has more hosts than that" in done.stderr) == (1, True)
+
+
 def test_down_leaves_nothing(running: None) -> None:
     seen = traces()
     assert {"links", "rules", "cgroups", "files", "processes"} <= set(seen)  # or this test would prove nothing

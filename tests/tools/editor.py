@@ -31,7 +31,7 @@ def editors() -> tuple[WordPress, WordPress]:
 
     A log-in at the other would end the first one's session: each PHP hashes the password again as its own release does.
     """
-    first, second = WEBSERVERS
+    first, second = WEBSERVERS[:2]
     editor = WordPress(BED.address(first), SITE)
     editor.log_in()
     return editor, WordPress(BED.address(second), SITE, editor.cookies)

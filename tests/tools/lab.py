@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import yaml
 from botocore.config import Config
 
 TESTS = Path(__file__).resolve().parent.parent
@@ -45,6 +46,11 @@ class Bed:
             ["env", "-i", "bash", "-c", script], check=True, stdout=subprocess.PIPE, text=True
         ).stdout
         return dict(line.split("=", 1) for line in shown.split("\0") if "=" in line)
+
+    def hosts(self, group: str) -> list[str]:
+        """The names of a group's hosts in the inventory."""
+        children = yaml.safe_load(self.inventory.read_text())["all"]["children"]["bed"]["children"]
+        return list(children[group]["hosts"])
 
     def on(self, host: str, command: str, check: bool = True) -> str:
         """What a shell command prints on a host, run as root, with ``\N{REPLACEMENT CHARACTER}`` for what isn't UTF-8.

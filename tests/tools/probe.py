@@ -25,7 +25,7 @@ def _run(host: str, phase: str, folder: str) -> dict[str, str]:
 
 def operations() -> dict[str, str]:
     """Each operation: yes, refused (an error), or ignored (no error, but the other webserver doesn't see it done)."""
-    here, there = WEBSERVERS
+    here, there = WEBSERVERS[:2]
     folder = f"{IMAGES.path}/probe-{secrets.token_hex(4)}"
     done = _run(here, "do", folder)
     last = f"{folder.rpartition('/')[2]}/large"
@@ -53,7 +53,7 @@ def delays() -> dict[str, float | None]:
     ``created``: a name that was asked for before. ``changed``: other bytes in a file that was read before. ``deleted``.
     None: it never did while it was asked once a second for two minutes.
     """
-    here, there = WEBSERVERS
+    here, there = WEBSERVERS[:2]
     folder = f"{IMAGES.path}/delays-{secrets.token_hex(4)}"
     files = " ".join(f"{folder}/{number}" for number in range(3))
     BED.on(here, f"sudo -u www-data mkdir {folder}")

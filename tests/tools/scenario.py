@@ -37,11 +37,11 @@ ONCE = pytest.mark.skipif(TOOL != DEFAULT_TOOL, reason="the same for every tool:
 SITE = f"www.{TOOL}.example.com"
 SLUG = SITE.replace(".", "-")
 CATALOG = f"{SLUG}-assets-catalog"
-FOLDER = Path(os.environ["ADT_CACHE"], "molecule")
+FOLDER = Path(os.environ["ADT_CACHE"], "molecule", BED.name)
 CORPUS = FOLDER / "corpus"
 TEMPLATE = FOLDER / f"{TOOL}.tmpl"
 BACKUP = "s3://corpus-backups/backup.tar.gz"
-WEBSERVERS = ("web1", "web2")
+WEBSERVERS = BED.hosts("webservers")
 NOT_THERE = b"php answers"  # what a webserver answers where there is no file
 READ_ONLY = "Read-only file system"  # what a write says where the floor is in front
 COHERENCE = "adt-assets-coherence"  # the service by which webservers tell each other of changes

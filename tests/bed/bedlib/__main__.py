@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import shutil
 import sys
@@ -17,7 +18,7 @@ import downloads
 import hosts
 import namespace
 import network
-from common import HOSTS, RUN, Bed, BedError, cache_dir, find_host, locked, make_bed, say
+from common import MOST, RUN, SIZE, Bed, BedError, cache_dir, locked, make_bed, say, write_private
 from podman import containers_of
 
 COMMANDS = {
@@ -49,12 +50,16 @@ def is_there(bed: Bed) -> bool:
     return bed.run.exists() and namespace.exists(bed)
 
 
-def up(bed: Bed) -> None:
+def up(bed: Bed, wanted: dict[str, int]) -> None:
+    """Bring a bed up with so many hosts of some groups, and of the others with as many as it has."""
     check_machine()
-    bed.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    size = bed.size | wanted
     if bed.state.exists() and (not is_there(bed) or "lost" in hosts.states(bed).values()):
         remove(bed)  # what a reboot, an ended `up` or the end of all processes has left
+    if bed.state.exists() and any(size[group] < count for group, count in bed.size.items()):
+        raise BedError(f"{bed.name} has more hosts than that: run `bed down --name {bed.name}` first")
     bed.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_private(bed.state / "size.json", json.dumps(size))
     bed.run.mkdir(parents=True, exist_ok=True, mode=0o700)
     (bed.run / "cp").mkdir(exist_ok=True, mode=0o700)
     namespace.create(bed)
@@ -90,17 +95,17 @@ def status(bed: Bed) -> int:
     if not found:
         say(f"{bed.name} is down")
         return 1
-    for host in HOSTS:
+    for host in bed.hosts:
         print(f"{host.name:8} {network.address(bed, host):15} {host.suite:9} {found.get(host.name, 'missing')}")
     print(f"S3       {access.endpoint(bed)}")
     print(f"files    {bed.state}")
-    return 0 if all(found.get(host.name) == "running" for host in HOSTS) else 1
+    return 0 if all(found.get(host.name) == "running" for host in bed.hosts) else 1
 
 
 def execute(bed: Bed, name: str, command: list) -> None:
     """Become the command in the host's container, as root and without SSH."""
     check_machine()
-    host = find_host(name)
+    host = bed.find_host(name)
     if not is_there(bed):
         raise BedError(f"{bed.name} is down: run `bed up --name {bed.name}`")
     options = ["--interactive", "--tty"] if sys.stdin.isatty() and sys.stdout.isatty() else ["--interactive"]
@@ -142,8 +147,12 @@ def arguments() -> argparse.Namespace:
     for command, text in texts.items():
         sub = commands.add_parser(command, help=text)
         sub.add_argument("--name", default="test", help="name of the bed (default: test)")
+        if command == "up":
+            for group, count in SIZE.items():
+                number = sub.add_argument(f"--{group}", type=int, choices=range(1, MOST + 1), metavar="NUMBER")
+                number.help = f"how many hosts in the group {group} (default: what the bed has, or {count})"
         if command == "exec":
-            sub.add_argument("host", help=", ".join(host.name for host in HOSTS))
+            sub.add_argument("host", help="its name (store1, web1 …), or its group where that has but one")
             sub.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="default: a shell")
         if command == "tool":
             sub.add_argument("tool", choices=downloads.tool_names())
@@ -166,7 +175,10 @@ def main() -> int:
             tool(bed, given.tool)
             return 0
         with locked(RUN / f"{bed.name}.lock"):
-            up(bed) if given.command == "up" else down(bed)
+            if given.command == "up":
+                up(bed, {group: count for group in SIZE if (count := getattr(given, group))})
+            else:
+                down(bed)
     except (BedError, OSError) as error:
         print(f"bed: {error}", file=sys.stderr)
         return 1

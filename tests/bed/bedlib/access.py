@@ -10,7 +10,7 @@ import shlex
 import shutil
 
 import network
-from common import HOSTS, Bed, run, write_private
+from common import Bed, run, write_private
 
 ACCESS_KEY = "ADTBEDACCESSKEY01"
 # A canary: found anywhere but in a 0600 credentials file, a secret has leaked; and every character of it is special
@@ -27,8 +27,7 @@ EVERYTHING = ["Admin", "Read", "Write", "List", "Tagging"]
 
 
 def _endpoint(bed: Bed, port: int) -> str:
-    (store,) = [host for host in HOSTS if host.group == "store"]
-    return f"http://{network.address(bed, store)}:{port}"
+    return f"http://{network.address(bed, bed.find_host('store'))}:{port}"
 
 
 def endpoint(bed: Bed) -> str:
@@ -49,7 +48,7 @@ def _write_key(bed: Bed) -> None:
     key = bed.state / "id_ed25519"
     if not key.exists():
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", bed.label, "-f", key])
-    for host in HOSTS:
+    for host in bed.hosts:
         folder = bed.host_dir(host.name)
         folder.mkdir(parents=True, exist_ok=True)
         # sshd reads the keys on behalf of `admin`.
@@ -66,7 +65,7 @@ def _write_identities(bed: Bed) -> None:
         identity("bed", EVERYTHING, {ACCESS_KEY: SECRET_KEY, NEXT_ACCESS_KEY: NEXT_SECRET_KEY}),
         identity("denied", [], {DENIED_ACCESS_KEY: DENIED_SECRET_KEY}),
     ]
-    for host in HOSTS:
+    for host in bed.hosts:
         if host.group == "store":
             write_private(bed.host_dir(host.name) / "s3.json", json.dumps({"identities": identities}, indent=1))
 
@@ -84,7 +83,7 @@ def _ssh_options(bed: Bed) -> dict:
 
 def _ssh_config(bed: Bed) -> str:
     lines = []
-    for host in HOSTS:
+    for host in bed.hosts:
         names = host.name if host.group == "webservers" else f"{host.name} {host.group}"
         lines += [f"Host {names}", f"    HostName {network.address(bed, host)}"]
     lines.append("Host *")
@@ -123,7 +122,7 @@ def _inventory(bed: Bed) -> str:
         "bed_s3_log": str(s3_log(bed)),
     }
     groups: dict = {}
-    for host in HOSTS:
+    for host in bed.hosts:
         hosts = groups.setdefault(host.group, {"hosts": {}})["hosts"]
         hosts[host.name] = {"ansible_host": network.address(bed, host)}
     return _yaml({"all": {"vars": everyone, "children": {"bed": {"vars": connection, "children": groups}}}})

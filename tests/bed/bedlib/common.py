@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import re
 import subprocess
@@ -37,20 +38,15 @@ class Host:
     group: str
 
 
-HOSTS = (
+# Of each of the groups that a bed can have more or fewer of.
+MOST = 9
+# Webservers are of both of Debian's releases in turn.
+POSSIBLE = (
     Host("store1", "bookworm", 10, "store"),
-    Host("web1", "bookworm", 11, "webservers"),
-    Host("web2", "trixie", 12, "webservers"),
-    Host("build1", "bookworm", 13, "build"),
+    *(Host(f"web{n}", ("trixie", "bookworm")[n % 2], 10 + n, "webservers") for n in range(1, MOST + 1)),
+    *(Host(f"build{n}", "bookworm", 20 + n, "build") for n in range(1, MOST + 1)),
 )
-
-
-def find_host(name: str) -> Host:
-    """A host by its name, or by its group where that has but one."""
-    found = [host for host in HOSTS if host.name == name] or [host for host in HOSTS if host.group == name]
-    if len(found) != 1:
-        raise BedError(f"no host {name!r}: there are {', '.join(host.name for host in HOSTS)}")
-    return found[0]
+SIZE = {"webservers": 2, "build": 1}
 
 
 def cache_dir() -> Path:
@@ -73,6 +69,24 @@ class Bed:
     @property
     def state(self) -> Path:
         return self.cache / "beds" / self.name
+
+    @property
+    def size(self) -> dict[str, int]:
+        """How many hosts of each group the bed has, or would be made with."""
+        file = self.state / "size.json"
+        return json.loads(file.read_text(encoding="ascii")) if file.exists() else SIZE
+
+    @property
+    def hosts(self) -> list[Host]:
+        counts = {"store": 1, **self.size}
+        return [host for group in counts for host in [h for h in POSSIBLE if h.group == group][: counts[group]]]
+
+    def find_host(self, name: str) -> Host:
+        """A host by its name, or by its group where that has but one."""
+        found = [host for host in self.hosts if host.name == name] or [h for h in self.hosts if h.group == name]
+        if len(found) != 1:
+            raise BedError(f"no host {name!r}: there are {', '.join(host.name for host in self.hosts)}")
+        return found[0]
 
     @property
     def run(self) -> Path:

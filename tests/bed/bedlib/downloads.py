@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from common import FILES, HOSTS, REPOSITORY, Bed, BedError, locked, run, say
+from common import FILES, POSSIBLE, REPOSITORY, Bed, BedError, locked, run, say
 from podman import Podman, containers_of, images_of
 
 MIRROR = os.environ.get("ADT_BED_MIRROR", "http://deb.debian.org/debian")
@@ -27,7 +27,7 @@ RUNTIME_REQUIREMENTS = REPOSITORY / "roles" / "asset_runtime" / "files" / "requi
 TOOLS = FILES / "tools"
 PROXIES = ("http_proxy", "https_proxy", "no_proxy")
 PIP = 'python3 -m venv /tmp/pip && cd /tmp && pip() { /tmp/pip/bin/pip --disable-pip-version-check -q "$@"; }\n'
-SUITES = sorted({host.suite for host in HOSTS})
+SUITES = sorted({host.suite for host in POSSIBLE})
 # Debian's Go fetches the one that a go.mod asks for, by the same proxy and checked by the same sums as any module.
 BUILD = """
     apt-get -qq update

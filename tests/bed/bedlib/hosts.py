@@ -16,7 +16,7 @@ from pathlib import Path
 import access
 import downloads
 import network
-from common import FILES, HOSTS, Bed, BedError, Host, run, say
+from common import FILES, POSSIBLE, Bed, BedError, Host, run, say
 from podman import containers_of
 
 READY_SECONDS = 90
@@ -33,7 +33,7 @@ def states(bed: Bed) -> dict:
     """
     listed = json.loads(containers_of(bed).run("ps", "--all", "--format", "json").stdout or "[]")
     by_name = {item["Names"][0]: _state(item) for item in listed}
-    return {h.name: by_name[bed.container(h.name)] for h in HOSTS if bed.container(h.name) in by_name}
+    return {h.name: by_name[bed.container(h.name)] for h in bed.hosts if bed.container(h.name) in by_name}
 
 
 def _state(listed: dict) -> str:
@@ -52,8 +52,8 @@ def start_all(bed: Bed) -> None:
     """Create what is missing, start what has stopped, leave alone what runs; return when all are ready."""
     now = states(bed)
     with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda host: _start(bed, host, now.get(host.name)), HOSTS))
-        list(pool.map(lambda host: wait_for_systemd(bed, host, fresh=now.get(host.name) != "running"), HOSTS))
+        list(pool.map(lambda host: _start(bed, host, now.get(host.name)), bed.hosts))
+        list(pool.map(lambda host: wait_for_systemd(bed, host, fresh=now.get(host.name) != "running"), bed.hosts))
     _wait_for_store(bed)
 
 
@@ -78,7 +78,7 @@ def _options(bed: Bed, host: Host) -> list:
     for limit, wish in (("nofile", 16384), ("nproc", 16384), ("memlock", 65536)):
         options.append(f"--ulimit={limit}={_at_most(limit, wish)}")
     # A container's own limits are podman's 1048576 otherwise: not every machine may raise its own that far.
-    for other in HOSTS:
+    for other in POSSIBLE:  # also those that come later
         options += ["--add-host", f"{other.name}:{network.address(bed, other)}"]
     mounts = {
         FILES: "/srv/bed/files:ro",

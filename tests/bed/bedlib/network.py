@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Optional
 
 import namespace
-from common import HOSTS, RUN, Bed, BedError, Host, locked, run
+from common import POSSIBLE, RUN, Bed, BedError, Host, locked, run
 
 POOL = ipaddress.IPv4Network("10.213.0.0/16")
 FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
@@ -115,7 +115,7 @@ def _drop(bed: Bed, host: Host) -> None:
 
 
 def destroy(bed: Bed) -> None:
-    for host in HOSTS:
+    for host in POSSIBLE:
         _drop(bed, host)
     run(["ip", "link", "delete", bed.label], check=False)
     for table in ("nat", "filter"):

@@ -32,7 +32,7 @@ from scenario import (
 BUCKETS = tuple(f"{PRIVATE.bucket}{number}" for number in (1, 2))
 MERGES = TABLE["capabilities"]["merge"] == "yes"
 MERGED = pytest.mark.skipif(not MERGES, reason="this tool refuses several buckets")
-HERE, THERE = WEBSERVERS
+HERE, THERE = WEBSERVERS[:2]
 STORE_CONF = "/etc/nginx/sites-enabled/s3.conf"
 # Looks at every file of a directory again and again: which names were missing at any time, and which errors there were.
 LOOK = """
