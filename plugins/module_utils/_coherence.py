@@ -295,8 +295,12 @@ class Waiting:
     def done(self, config: mounts.Config, now: float) -> Names:
         """Those that wait no longer."""
         settled = [name for name, since in self._since.items() if now - since >= SETTLE_SECONDS]
-        notes = {name: cache_note(config, name) for name in settled}
-        clean = {name: note for name, note in notes.items() if not is_dirty(config, note)}
+        clean = {}
+        for name in settled:
+            with contextlib.suppress(ValueError):  # the note is just being written, and may come to say anything
+                note = cache_note(config, name)
+                if not is_dirty(config, note):
+                    clean[name] = note
         if clean:
             queued = queued_uploads(config)
             clean = {name: note for name, note in clean.items() if name not in queued}
@@ -306,13 +310,13 @@ class Waiting:
 
 
 def cache_note(config: mounts.Config, name: str) -> dict[str, Any]:
-    """What the mount tool's cache has noted about a file; empty when it has none."""
+    """What the mount tool's cache has noted about a file; empty when it has none. Raises ValueError for half a note."""
     noted = config.waits_in_cache or {}
     top = Path(config.cache, noted["folder"])
     ends = ["", "." + config.symlinks] if config.symlinks == "rclonelink" else [""]
     for base in top.glob("/".join(["*"] * int(noted["depth"]))):
         for end in ends:
-            with contextlib.suppress(OSError, ValueError):  # not there, or just being written
+            with contextlib.suppress(OSError):  # not there
                 note: dict[str, Any] = json.loads((base / (name + end)).read_bytes())
                 return note
     return {}
@@ -530,8 +534,8 @@ class Directory:
         self._told.put(names)
         self._forget(names)
 
-    def _forget(self, names: Names | None) -> None:
-        """Have the mount forget these names, or everything, and look that it did."""
+    def _forget(self, names: Names | None, tries: int = 0) -> None:
+        """Have the mount forget these names, or everything, and look that it did, until all tries are made."""
         try:
             if names is not None:
                 self._forget_in({os.path.dirname(name) for name in names})
@@ -544,7 +548,7 @@ class Directory:
             self._stale = True
         now = time.monotonic()
         with self._news:
-            self._checks |= {name: Check(now, now, 0, what) for name, what in (names or {}).items()}
+            self._checks |= {name: Check(now, now, tries, what) for name, what in (names or {}).items()}
             self._news.notify()
 
     def _forget_in(self, folders: Iterable[str]) -> None:
@@ -572,6 +576,12 @@ class Directory:
                             self._checks[name] = left
         time.sleep(0.05)
 
+    def _drop_checks(self, names: list[str]) -> None:
+        """They changed here since."""
+        with self._news:
+            for name in names:
+                self._checks.pop(name, None)
+
     def _wrong(self, due: dict[str, Check]) -> set[str]:
         config = self._config()
         if not config.state().mounted or not config.waits_in_cache:
@@ -582,7 +592,7 @@ class Directory:
                 try:
                     if self._is_wrong(config, root, name, check.what):
                         wrong.add(name)
-                except OSError:
+                except (OSError, ValueError):
                     wrong.add(name)
         return wrong
 
@@ -594,6 +604,8 @@ class Directory:
             return False  # it has changed here since
         if what is None:
             return there
+        if not there:
+            return True
         if not what or not note or note.get("Fingerprint") == what:
             return False
         read_one_byte(root, name)
@@ -608,7 +620,8 @@ class Directory:
                 self._forgotten = time.monotonic()
                 self._stale = False
                 self._forget(None)
-                self._forget({name: "" for name in list(self._made) if name not in self._checks})
+                # Nobody knows whether those are still there.
+                self._forget({name: "" for name in list(self._made) if name not in self._checks}, len(AGAIN_SECONDS))
         for name, at in list(self._made.items()):
             if time.monotonic() - at > REMEMBERED_SECONDS:
                 self._made.pop(name, None)
@@ -652,6 +665,7 @@ class Directory:
                 if event.mask & (IN_DELETE | IN_MOVED_FROM):
                     gone |= dict.fromkeys(names)
                     waiting.drop(names)
+                    self._drop_checks(names)
                 else:
                     waiting.add(names, now)
                 if event.mask & (IN_CREATE | IN_MOVED_TO) and len(self._made) < NAMES_MAX:

@@ -32,7 +32,7 @@ from scenario import (
 )
 
 pytestmark = pytest.mark.skipif(not TABLE["remote_control"], reason="its mounts can't be told anything")
-HERE, THERE = WEBSERVERS
+HERE, THERE = WEBSERVERS[:2]
 KINDS = ("uploaded", "overwritten", "deleted")
 # T21: seconds for 99 of 100 changes.
 TARGETS = {"uploaded": 2.0, "overwritten": 5.0, "deleted": 5.0}
@@ -68,7 +68,8 @@ def requests_for_images(seconds: float) -> list[str]:
 def test_t21_what_changes_on_one_webserver_is_served_by_others_in_time_and_nothing_else() -> None:
     """While each change is asked for up to 50 times a second, the hardest case for what a mount remembers.
 
-    What is overwritten may be served once with the size that it had: nginx asks for the size, and then for the content.
+    What is overwritten in place may then be served once with the size that it had, or the content, and what is deleted
+    break off: nginx asks for the size, and then for the content.
     """
     wait_until(lambda: unsure(HERE) == unsure(THERE) == "")
     addresses = {host: BED.address(host) for host in WEBSERVERS}
@@ -76,7 +77,7 @@ def test_t21_what_changes_on_one_webserver_is_served_by_others_in_time_and_nothi
     choose = random.Random(21)
     seconds: dict[str, list[float]] = {kind: [] for kind in KINDS}
     wrong = []
-    cut = 0
+    cut = broken = 0
     for number in range(FILES):
         name = f"t21-{number}.txt"
         before: bytes | None = None
@@ -84,20 +85,21 @@ def test_t21_what_changes_on_one_webserver_is_served_by_others_in_time_and_nothi
             host = choose.choice(WEBSERVERS)
             others = [Server(address) for other, address in addresses.items() if other != host]
             body = None if kind == "deleted" else f"{kind} " * choose.randrange(1, 3000)
-            took, answers = change_and_wait(writers[host], f"images/{name}", body, others)
-            seconds[kind].append(took)
-            for answer in answers:
-                if kind == "overwritten" and body and before and answer == body.encode()[: len(before)]:
+            seconds[kind].append(change_and_wait(writers[host], f"images/{name}", body, others))
+            after = None if body is None else body.encode()
+            broken += sum(server.broken for server in others)
+            for answer in (answer for server in others for answer in server.others if answer != before):
+                if kind == "overwritten" and answer and any(version.startswith(answer) for version in (before, after)):
                     cut += 1
-                elif answer != before:
+                else:
                     wrong.append((name, kind, answer))
-            before = None if body is None else body.encode()
+            before = after
     for writer in writers.values():
         writer.close()
     worst = {kind: quantiles(seconds[kind], n=100, method="inclusive")[98] for kind in KINDS}
-    print({kind: round(value, 2) for kind, value in worst.items()}, f"{cut} cut")
+    print({kind: round(value, 2) for kind, value in worst.items()}, f"{cut} cut, {broken} broken off")
     assert wrong == []
-    assert cut <= FILES // 3
+    assert cut + broken <= FILES // 5
     assert all(worst[kind] <= TARGETS[kind] for kind in KINDS), worst
 
 

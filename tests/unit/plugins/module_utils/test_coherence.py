@@ -229,6 +229,18 @@ def test_a_file_is_told_of_when_it_is_in_the_bucket(config, monkeypatch):
     assert not waiting
 
 
+def test_t21_half_a_note_is_no_word_that_a_file_is_in_the_bucket(config, monkeypatch):
+    monkeypatch.setattr(_coherence, "queued_uploads", lambda _config: set())
+    waiting = _coherence.Waiting()
+    waiting.add(["half"], 100.0)
+    Path(config.cache, "vfsMeta/store/bucket/half").write_text('{"Dirty": ')
+    assert waiting.done(config, 101.0) == {}
+    note(config, "half", Dirty=True)
+    assert waiting.done(config, 102.0) == {}
+    note(config, "half", Dirty=False, Fingerprint="1,abc")
+    assert waiting.done(config, 103.0) == {"half": "1,abc"}
+
+
 def test_what_one_peer_has_yet_to_be_told_is_gathered_and_too_much_becomes_everything():
     unsent = _coherence.Unsent()
     assert unsent.take(0) == {}
@@ -279,6 +291,29 @@ def test_a_name_is_looked_at_until_it_stays_as_it_is_now():
     assert calm.after(False, calm.due) is None
     back = calm.after(True, calm.due)
     assert back is not None and back.tries == 2 and back.since == calm.due
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        (True, None, {}, True),
+        (False, None, {}, False),
+        (False, "", {}, True),
+        (False, "2,new", {}, True),
+        (True, "", {"Fingerprint": "1,old"}, False),
+        (True, "2,new", {}, False),
+        (True, "2,new", {"Fingerprint": "2,new"}, False),
+        (True, "2,new", {"Fingerprint": "1,old"}, True),
+        (True, "2,new", {"Fingerprint": "1,old", "Dirty": True}, False),
+    ],
+)
+def test_t21_what_is_not_as_a_peer_said_is_wrong_unless_it_changed_here(config, monkeypatch, case):
+    there, told, noted, wrong = case
+    monkeypatch.setattr(_coherence, "look_up_anew", lambda _root, _name: there)
+    monkeypatch.setattr(_coherence, "read_one_byte", lambda _root, _name: None)
+    if noted:
+        note(config, "name", **noted)
+    assert _coherence.Directory._is_wrong(config, 0, "name", told) is wrong
 
 
 def test_a_name_that_is_wrong_for_ever_is_given_up():
