@@ -200,7 +200,7 @@ class Pipeline:
         if verdict.copy_first:
             there = self._board.there[key]
             to_key = dated(self._side.replaced, tail(self._uploader.bucket, key, self._side.replaced))
-            self._uploader.copy(key, there.etag, self._side.catalog.bucket, to_key)
+            self._uploader.copy(there, self._side.uploader, to_key)
 
     def _wrote(self, member: Member, verdict: Verdict, content: Content, etag: str) -> None:
         self.written[member.key] = etag

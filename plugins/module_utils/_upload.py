@@ -15,16 +15,21 @@ import hashlib
 import io
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from ._headers import Headers
-from ._store import RETRYABLE_CODES, Store, error_code, explain, pause
+from ._headers import DEFAULT_TYPE, Headers
+from ._store import RETRYABLE_CODES, Listed, Store, error_code, explain, pause
 
 MIB = 1024 * 1024
 SMALL_MAX = 16 * MIB
 PART_SIZE = 8 * MIB
 PARTS_MAX = 10000
+# CopyObject ends at 5 GB; what the store has to answer at once should take it seconds.
+COPY_MAX = 512 * MIB
+COPY_PART = 256 * MIB
+# What an object carries besides its bytes: boto3's names in the answer to HEAD, and in a request to write.
+CARRIED = ("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType", "Metadata")
 TRIES = 6
 # obstore strips slashes at the ends of a key, and refuses the rest.
 _AWKWARD = re.compile(r"^/|/$|//|(^|/)\.\.?(/|$)|[\x00-\x1f\x7f]")
@@ -78,9 +83,9 @@ def is_awkward(key: str) -> bool:
     return _AWKWARD.search(key) is not None
 
 
-def part_size(size: int) -> int:
+def part_size(size: int, least: int = PART_SIZE) -> int:
     """How large the parts of a member are: fixed, so that the ETag can be computed; more only beyond 10,000 parts."""
-    return max(PART_SIZE, -(-size // (PARTS_MAX * MIB)) * MIB)
+    return max(least, -(-size // (PARTS_MAX * MIB)) * MIB)
 
 
 def multipart_etag(digests: Sequence[str]) -> str:
@@ -310,15 +315,83 @@ class Uploader:
             pause(attempt)
         raise explain(error, f"can't read {self.bucket}/{key}", self._store.endpoint_url) from error
 
-    def copy(self, key: str, etag: str, bucket: str, to_key: str) -> None:
-        """Copy an object that must still have this ETag to another bucket; raises Raced when it has another."""
-        source = {"Bucket": self.bucket, "Key": key}
+    def copy(self, listed: Listed, to: Uploader, to_key: str) -> str:
+        """Copy an object into another bucket, and return its ETag there. The store does it: no content comes here.
+
+        Raises Raced when the object isn't the listed one any more, StoreError when it can't be copied.
+        """
+        if listed.key.endswith("/") and not listed.size:  # SeaweedFS can't copy markers
+            carried = self.carried(listed)
+            headers = Headers(carried.get("ContentType", DEFAULT_TYPE), carried["Metadata"])
+            return to.put(to_key, b"", md5(b""), headers, to.etag(to_key))
+        if listed.size > COPY_MAX:
+            return self._copy_parts(listed, to, to_key)
+        answer = self._copying(self._client.copy_object, listed, listed.size, Bucket=to.bucket, Key=to_key)
+        return answer["CopyObjectResult"]["ETag"].strip('"')
+
+    def _copying(self, call: Callable[..., Any], listed: Listed, size: int, **arguments: Any) -> Any:
+        """boto3's answer to a copy of ``size`` bytes of an object, which may take several tries."""
+        source = {"Bucket": self.bucket, "Key": listed.key}
+        for attempt in range(TRIES):
+            try:
+                return call(CopySource=source, CopySourceIfMatch=f'"{listed.etag}"', **arguments)
+            except Exception as error:
+                there = self.etag(listed.key) if error_code(error) in _CONFLICTS | _GONE else listed.etag
+                if there != listed.etag:
+                    raise Raced(there)
+                if is_final(error) or attempt + 1 == TRIES:
+                    what = f"can't copy {self.bucket}/{listed.key} to {arguments['Bucket']}"
+                    raise explain(error, what, self._store.endpoint_url) from error
+            self.count_retry(size)
+            pause(attempt)
+        raise AssertionError("unreachable")
+
+    def carried(self, listed: Listed) -> dict[str, Any]:
+        """What an object has besides its bytes (see CARRIED); raises Raced when it isn't the listed one any more."""
+        answer = self.head(listed.key)
+        there = answer["ETag"].strip('"') if answer else None
+        if answer is None or there != listed.etag:
+            raise Raced(there)
+        return {name: answer[name] for name in CARRIED if name in answer}
+
+    def _copy_parts(self, listed: Listed, to: Uploader, to_key: str) -> str:
+        carried, before, step = self.carried(listed), to.etag(to_key), part_size(listed.size, COPY_PART)
+        target = {"Bucket": to.bucket, "Key": to_key}
+        with self._store.errors(f"can't write {to.bucket}/{to_key}"):
+            target["UploadId"] = self._client.create_multipart_upload(**target, **carried)["UploadId"]
+        parts = []
         try:
-            self._client.copy_object(Bucket=bucket, Key=to_key, CopySource=source, CopySourceIfMatch=f'"{etag}"')
-        except Exception as error:
-            if error_code(error) in _CONFLICTS | _GONE:
-                raise Raced(self.etag(key))
-            raise explain(error, f"can't copy {self.bucket}/{key} to {bucket}", self._store.endpoint_url) from error
+            for number, start in enumerate(range(0, listed.size, step), 1):
+                end = min(start + step, listed.size)
+                what = {**target, "PartNumber": number, "CopySourceRange": f"bytes={start}-{end - 1}"}
+                answer = self._copying(self._client.upload_part_copy, listed, end - start, **what)
+                parts.append({"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]})
+            return to.close_copy(target, parts, listed.size, before)
+        except BaseException:
+            to.abort(to_key, target["UploadId"])
+            raise
+
+    def close_copy(self, target: dict[str, str], parts: list[dict[str, Any]], size: int, before: str | None) -> str:
+        """Complete a copy in parts and return its ETag, which only the store can tell. ``before``: the key's last."""
+        key = target["Key"]
+        error: Exception = OSError("the store holds another object than was copied")
+        for attempt in range(TRIES):
+            closed = False
+            try:
+                self._client.complete_multipart_upload(**target, MultipartUpload={"Parts": parts})
+                closed = True
+            except Exception as caught:
+                error = caught
+            # A store may complete it and then lose the answer.
+            there = self.head(key)
+            etag = there["ETag"].strip('"') if there and there["ContentLength"] == size else ""
+            if etag and (closed or (etag != before and etag.endswith(f"-{len(parts)}"))):
+                return etag
+            if closed or is_final(error) or error_code(error) == "NoSuchUpload" or attempt + 1 == TRIES:
+                break
+            self.count_retry(0)
+            pause(attempt)
+        raise explain(error, f"can't write {self.bucket}/{key}", self._store.endpoint_url) from error
 
     def remove(self, key: str, etag: str) -> None:
         """Delete an object that must still have this ETag; raises Raced when it has another."""

@@ -27,7 +27,7 @@ from ansible_collections.adt.assets.plugins.module_utils._backup import Backup
 from ansible_collections.adt.assets.plugins.module_utils._catalog import Catalog
 from ansible_collections.adt.assets.plugins.module_utils._headers import Headers
 from ansible_collections.adt.assets.plugins.module_utils._journal import Journal, Write, read_logs
-from ansible_collections.adt.assets.plugins.module_utils._store import Store, StoreError
+from ansible_collections.adt.assets.plugins.module_utils._store import Listed, Store, StoreError
 from ansible_collections.adt.assets.plugins.module_utils._upload import Raced, Uploader, md5
 
 pytest_plugins = ["assets"]
@@ -718,7 +718,7 @@ def test_reading_and_removing_what_changed(uploader, assets):
             action()
         assert caught.value.there == md5(b"other")
     with pytest.raises(Raced):
-        uploader.copy("k", etag, assets.catalog, "replaced/x")
+        uploader.copy(Listed("k", 5, etag, ""), Uploader(assets.store, assets.catalog, False), "replaced/x")
     assert assets.objects() == {"k": b"other"}
 
 
