@@ -18,7 +18,7 @@ from ._members import parse_root
 from ._pipeline import Board
 from ._source import Source, SourceOptions, open_source
 from ._spread import Holding, gather
-from ._store import Store, StoreError
+from ._store import Listed, Store, StoreError
 
 
 class Job(NamedTuple):
@@ -40,8 +40,20 @@ class Job(NamedTuple):
     check: bool
 
 
+class Known(NamedTuple):
+    """A bucket with what is known of it. ``recalled`` is what the manifest doesn't know, because the run that wrote it
+    never ended; ``entries`` is both.
+    """
+
+    there: dict[str, Listed]
+    file: ManifestFile
+    logs: list[Log]
+    recalled: dict[str, Entry]
+    entries: dict[str, Entry]
+
+
 class Branch(NamedTuple):
-    """One of the buckets. ``recalled`` is what the manifest doesn't know, because the run that wrote it never ended."""
+    """One of the buckets; see Known."""
 
     bucket: str
     file: ManifestFile
@@ -101,14 +113,19 @@ def owned_bucket(catalog: Catalog, bucket: str, site: str, directory: str, check
     raise StoreError(f"bucket {bucket} exists, but catalog {catalog.bucket} doesn't say whose it is", "conflict")
 
 
-def _branch(catalog: Catalog, board: Board, bucket: str, owner: Owner | None) -> Branch:
+def know(catalog: Catalog, bucket: str, owner: Owner | None) -> Known:
+    """List a bucket and read what is known of it; ``owner`` is None when it doesn't exist."""
     there = {listed.key: listed for listed in catalog.store.list(bucket)} if owner is not None else {}
     file = ManifestFile(catalog, bucket)
     manifest = file.read()
     logs = read_logs(catalog, bucket, owner.created) if owner is not None else []
     recalled = recall(logs, manifest.entries, {key: listed.etag for key, listed in there.items()})
-    entries = {**manifest.entries, **recalled} if recalled else manifest.entries
-    return Branch(bucket, file, logs, recalled, board._replace(there=there, entries=entries, last=manifest.last))
+    return Known(there, file, logs, recalled, {**manifest.entries, **recalled} if recalled else manifest.entries)
+
+
+def _branch(catalog: Catalog, board: Board, bucket: str, owner: Owner | None) -> Branch:
+    there, file, logs, recalled, entries = know(catalog, bucket, owner)
+    return Branch(bucket, file, logs, recalled, board._replace(there=there, entries=entries, last=file.base.last))
 
 
 def _as_one(scene: Scene) -> Scene:

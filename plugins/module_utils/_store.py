@@ -15,7 +15,7 @@ import random
 import re
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
@@ -44,6 +44,7 @@ CONNECT_SECONDS = 5
 READ_SECONDS = 60
 ATTEMPTS = 8
 CONNECTIONS = 128
+LOST_SHOWN = 10
 DEFAULT_REGION = "us-east-1"
 RETRYABLE_STATUS = frozenset({429, 500, 502, 503, 504})
 RETRYABLE_CODES = frozenset({"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "Throttling"})
@@ -372,6 +373,19 @@ class Store:
                 raise self._bad_listing(bucket, "its continuation doesn't advance")
             tokens.add(next_token)
             token = next_token
+
+    def confirm(self, bucket: str, written: Iterable[str]) -> dict[str, Listed]:
+        """A bucket's objects by key. Raises StoreError when one that was written isn't listed under its own name."""
+        after = {listed.key: listed for listed in self.list(bucket)}
+        lost = [key for key in written if key not in after]
+        if lost:
+            shown = ", ".join(repr(key) for key in sorted(lost)[:LOST_SHOWN])
+            raise StoreError(
+                f"{len(lost)} object(s) were written to bucket {bucket} at {self.endpoint_url} and aren't listed "
+                f"there: {shown}; either someone deleted them meanwhile (then run again), or the store changes such "
+                "names (then rename the files)"
+            )
+        return after
 
     def _bad_listing(self, bucket: str, reason: str) -> StoreError:
         where = f"can't list bucket {bucket} at {self.endpoint_url}"

@@ -30,8 +30,6 @@ from ._store import Listed, Store, StoreError
 from ._tally import Tally, add_up, sample
 from ._upload import Uploader
 
-LOST_SHOWN = 10
-
 
 class Lane(NamedTuple):
     """The way to one of the buckets."""
@@ -182,19 +180,10 @@ def _read(scene: Scene, rules: Rules, router: Router, crew: Crew) -> None:
 
 def _confirm(scene: Scene, lane: Lane) -> dict[str, Listed]:
     """Look at the bucket once more: everything that was written must be listed under its own name."""
-    bucket, pipeline = lane.branch.bucket, lane.pipeline
+    pipeline = lane.pipeline
     if scene.job.check or not (pipeline.written or pipeline.tally.count("pruned")):
         return lane.branch.board.there
-    after = {listed.key: listed for listed in scene.store.list(bucket)}
-    lost = [key for key in pipeline.written if key not in after]
-    if lost:
-        shown = ", ".join(repr(key) for key in sorted(lost)[:LOST_SHOWN])
-        raise StoreError(
-            f"{len(lost)} object(s) were written to bucket {bucket} at {scene.store.endpoint_url} and aren't "
-            f"listed there: {shown}; either someone deleted them meanwhile (then run again), or the store changes such "
-            "names (then rename the files)"
-        )
-    return after
+    return scene.store.confirm(lane.branch.bucket, pipeline.written)
 
 
 def _conclude(scene: Scene, lane: Lane) -> bool:

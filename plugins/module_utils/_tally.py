@@ -15,17 +15,18 @@ from ._upload import is_awkward
 
 ACTIONS = ("uploaded", "updated", "unchanged", "kept", "kept_deleted", "saved", "pruned", "refused", "retried")
 CHANGES = ("uploaded", "updated", "saved", "pruned")
+REMOVALS = ("pruned", "removed")
 KEYS_SHOWN = 100
 
 
 class Tally:
-    """Counts per action; usable from many threads."""
+    """Counts per action; usable from many threads. ``changes`` are the actions that write."""
 
-    def __init__(self) -> None:
+    def __init__(self, actions: Sequence[str] = ACTIONS, changes: Sequence[str] = CHANGES) -> None:
         self._lock = threading.Lock()
-        self._counts = dict.fromkeys(ACTIONS, 0)
-        self._bytes = dict.fromkeys(ACTIONS, 0)
-        self._keys: dict[str, list[str]] = {action: [] for action in CHANGES}
+        self._counts = dict.fromkeys(actions, 0)
+        self._bytes = dict.fromkeys(actions, 0)
+        self._keys: dict[str, list[str]] = {action: [] for action in changes}
 
     def add(self, action: str, key: str, size: int) -> None:
         """Note what happened to a key."""
@@ -50,21 +51,21 @@ class Tally:
     @property
     def wrote(self) -> bool:
         """Whether anything but the manifest is (or would be) written."""
-        return self.count(*CHANGES) > 0
+        return self.count(*self._keys) > 0
 
     def summary(self) -> dict[str, dict[str, int]]:
         """Counts and bytes per action."""
-        return {action: {"count": self._counts[action], "bytes": self._bytes[action]} for action in ACTIONS}
+        return {action: {"count": count, "bytes": self._bytes[action]} for action, count in self._counts.items()}
 
     def diff(self, bucket: str, manifest_changes: bool) -> dict[str, Any]:
         """What Ansible shows with ``--diff``: before and after, as far as they differ."""
         before, after = [], []
-        for action in CHANGES:
-            keys = sorted(self._keys[action])
+        for action, found in self._keys.items():
+            keys = sorted(found)
             shown = keys[:KEYS_SHOWN]
-            if action in ("updated", "pruned"):
+            if action == "updated" or action in REMOVALS:
                 before += [f"{key}" for key in shown]
-            if action != "pruned":
+            if action not in REMOVALS:
                 after += [f"{key} ({action})" for key in shown]
             if len(keys) > len(shown):
                 after.append(f"… and {len(keys) - len(shown)} more {action}")
@@ -80,7 +81,7 @@ def add_up(tallies: Sequence[Tally]) -> dict[str, dict[str, int]]:
     summaries = [tally.summary() for tally in tallies]
     return {
         action: {part: sum(summary[action][part] for summary in summaries) for part in ("count", "bytes")}
-        for action in ACTIONS
+        for action in summaries[0]
     }
 
 
