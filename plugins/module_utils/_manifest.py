@@ -48,12 +48,15 @@ class Manifest(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What a run adds to the manifest. ``sees``: it read a whole backup, so ``seen`` of all other keys ends."""
+    """What a run adds to the manifest. ``sees``: it read a whole backup, so ``seen`` of all other keys ends.
+    ``whole``: these are all entries there should be, so that what the manifest says of other keys is forgotten.
+    """
 
     entries: dict[str, Entry]
     last: str = ""
     synced: Synced | None = None
     sees: bool = False
+    whole: bool = False
 
 
 def manifest_key(bucket: str) -> str:
@@ -114,6 +117,8 @@ def merge(newest: Manifest, base: Manifest, change: Change, settle: Callable[[st
     entries = dict(newest.entries)
     if change.sees:
         entries = {key: entry._replace(seen=0) if entry.seen else entry for key, entry in entries.items()}
+    if change.whole:
+        entries = {key: entry for key, entry in entries.items() if newest.entries[key] != base.entries.get(key)}
     for key, mine in change.entries.items():
         theirs, before = newest.entries.get(key), base.entries.get(key)
         if theirs is not None and theirs not in (before, mine) and not _wins(mine, theirs, settle(key)):

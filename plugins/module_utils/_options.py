@@ -13,6 +13,7 @@ from typing import Any
 
 from ._backup import SourceError, parse_time
 from ._compare import Question
+from ._copy import Move
 from ._fetch import Errand
 from ._inflate import Limits
 from ._scene import Job
@@ -56,16 +57,16 @@ def check_workers(workers: int) -> None:
 def _common(params: dict[str, Any]) -> dict[str, Any]:
     """What every module that works on the buckets of a directory is asked. Raises SourceError."""
     check_workers(params["workers"])
-    names = ("symlinks", "workers", *OWNER)
-    return {"buckets": _buckets(params["buckets"]), **{name: params[name] for name in names}}
+    names = ("workers", *OWNER)
+    return {"buckets": _buckets("buckets", params["buckets"]), **{name: params[name] for name in names}}
 
 
-def _buckets(names: list[str]) -> tuple[str, ...]:
+def _buckets(option: str, names: list[str]) -> tuple[str, ...]:
     if not names or "" in names:
-        raise SourceError("buckets must name the bucket of the directory, or all of them")
+        raise SourceError(f"{option} must name the bucket of the directory, or all of them")
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
-        raise SourceError(f"buckets names {twice} twice")
+        raise SourceError(f"{option} names {twice} twice")
     return tuple(names)
 
 
@@ -74,7 +75,7 @@ def question_from(module: Any) -> Question:
     params = module.params
     return Question(
         **_common(params),
-        **{name: params[name] for name in ("src", "archive_path", "accept_history", "accept_kept")},
+        **{name: params[name] for name in ("src", "archive_path", "symlinks", "accept_history", "accept_kept")},
         limits=Limits(params["max_unpacked"], params["max_ratio"]),
         read=params["digest"] == "read",
     )
@@ -86,7 +87,7 @@ def job_from(module: Any) -> Job:
     given = params["backup_time"]
     return Job(
         **_common(params),
-        **{name: params[name] for name in ("src", "archive_path", "on_conflict", "prune")},
+        **{name: params[name] for name in ("src", "archive_path", "symlinks", "on_conflict", "prune")},
         backup_time=parse_time(given) if given else "",
         host_label=params["host_label"] or platform.node(),
         limits=Limits(params["max_unpacked"], params["max_ratio"]),
@@ -100,11 +101,24 @@ def errand_from(module: Any) -> Errand:
     return Errand(
         **_common(params),
         dest=params["dest"],
+        symlinks=params["symlinks"],
         aside=params["aside"] or "",
         uid=_number("owner", params["owner"], lambda name: pwd.getpwnam(name).pw_uid),
         gid=_number("group", params["group"], lambda name: grp.getgrnam(name).gr_gid),
         check=module.check_mode,
     )
+
+
+def move_from(module: Any) -> Move:
+    """The copy that a module's options ask for. Raises SourceError for values that make no sense."""
+    params = module.params
+    move = Move(
+        **_common(params), from_buckets=_buckets("from_buckets", params["from_buckets"]), check=module.check_mode
+    )
+    both = next((name for name in move.buckets if name in move.from_buckets), None)
+    if both:
+        raise SourceError(f"{both} is in from_buckets and in buckets: a bucket can't be copied into itself")
+    return move
 
 
 def _number(option: str, value: str, look_up: Callable[[str], int]) -> int:

@@ -1,7 +1,7 @@
 # Copyright (c) adt.assets contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One asset directory of a site on the real store, for the tests of sync, compare and fetch."""
+"""One asset directory of a site on the real store, for the tests of sync, compare, copy and fetch."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 from conftest import remove_bucket
 
-from ansible_collections.adt.assets.plugins.module_utils import _compare, _fetch, _sync
+from ansible_collections.adt.assets.plugins.module_utils import _compare, _copy, _fetch, _sync
 from ansible_collections.adt.assets.plugins.module_utils._backup import SourceError
 from ansible_collections.adt.assets.plugins.module_utils._catalog import Catalog
-from ansible_collections.adt.assets.plugins.module_utils._options import errand_from, job_from, question_from
+from ansible_collections.adt.assets.plugins.module_utils._options import errand_from, job_from, move_from, question_from
 from ansible_collections.adt.assets.plugins.module_utils._store import Store, StoreError
 
 SITE = "www.example.com"
@@ -39,6 +39,7 @@ ENGINES: dict[str, Any] = {
         _compare.run,
         {"digest": "manifest", "accept_history": False, "accept_kept": False, "workers": 8},
     ),
+    "asset_copy": (move_from, _copy.run, {"workers": 8}),
     "asset_fetch": (errand_from, _fetch.run, {"aside": None, "owner": "root", "group": "root", "workers": 8}),
 }
 

@@ -82,6 +82,14 @@ def test_t9_two_late_syncs_add_up():
     assert both.entries["old"].seen == 1
 
 
+def test_a_whole_manifest_forgets_the_rest_but_not_what_another_run_writes_meanwhile():
+    base = Manifest({"old": entry("o"), "k": entry("k")}, MONDAY, SYNCED)
+    change = Change({"k": entry("m", time=TUESDAY)}, TUESDAY, sees=True, whole=True)
+    assert merge(base, base, change, lambda key: None) == Manifest({"k": entry("m", time=TUESDAY)}, TUESDAY, None)
+    newest = base._replace(entries={**base.entries, "late": entry("l")})
+    assert set(merge(newest, base, change, lambda key: None).entries) == {"k", "late"}
+
+
 def test_t9_of_two_writers_of_a_key_the_bucket_says_who_was_last():
     base = Manifest({})
     theirs = Manifest({"k": entry("t", time=TUESDAY)})
