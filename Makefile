@@ -29,7 +29,7 @@ sanity: setup ## Only ansible-test sanity
 	@$(RUN) python tests/all.py sanity
 
 soak: setup ## Full counts: cutover and way back killed before every step, drained 200 times while files are written, 500 changes told
-	@$(RUN) ADT_SOAK=1 python tests/all.py molecule-deploy molecule-asset_mount
+	@$(RUN) ADT_SOAK=1 python tests/all.py molecule-deploy molecule-asset_mount molecule-wordpress
 
 capabilities: setup ## Measure what each mount tool can do, and write it into the guide
 	@$(RUN) python benchmarks/capabilities.py

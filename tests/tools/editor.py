@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache
 
-from scenario import BED, FOLDER, WEBSERVERS, wait_until
+from scenario import BED, DEFAULT_TOOL, FOLDER, WEBSERVERS, wait_until
 from wordpress import WordPress
 
 SITE = "www.wordpress.example.com"
@@ -57,10 +57,12 @@ def _wait_for(status: int, host: str, url: str, seconds: float) -> None:
     wait_until(lambda: visitor(host).status(url) == status, seconds, lambda: f"{host} never said {status} to {url}")
 
 
-def deploy(template: str) -> None:
+def deploy(template: str, tool: str = DEFAULT_TOOL) -> None:
     """Deploy with one of the scenario's templates (``uploads``, ``whole``), from the backup."""
     given = {
         "assets_template": str(FOLDER / "wordpress" / f"{template}.tmpl"),
         "assets_backup": "s3://wordpress-backups/backup.tar.gz",
+        "assets_tool": tool,
+        **BED.built(tool),
     }
     BED.playbook("adt.assets.deploy", given)

@@ -71,6 +71,19 @@ class Bed:
             time.sleep(0.25)
         subprocess.run([bed, "up", "--name", self.name], check=True)
 
+    def built(self, tool: str) -> dict[str, str]:
+        """Role asset_mount's variables for a mount tool that no distribution has, built on this machine; else none."""
+        if not (TESTS / "bed" / "files" / "tools" / tool).is_dir():
+            return {}
+        command = [str(TESTS / "bed" / "bed"), "tool", "--name", self.name, tool]
+        shown = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        digest, path = shown.splitlines()[-1].split("  ", 1)
+        return {
+            "asset_mount_install_method": "file",
+            "asset_mount_install_source": path,
+            "asset_mount_install_sha256": digest,
+        }
+
     def address(self, host: str) -> str:
         """The IP address that the bed's ssh_config has for a host."""
         ask = ["ssh", "-G", "-F", str(self.ssh_config), host]
