@@ -1363,7 +1363,7 @@ def describe(config: Config, properties: dict[str, str], seconds: float = ANSWER
     looks_local = state.beneath is not None or state.fuse is None
     return {
         "path": config.path,
-        "buckets": list(config.buckets),
+        "buckets": list((as_started(config) if state.floor else config).buckets),
         "exists": state.fuse is not None or os.path.lexists(config.path),
         "unit": config.unit,
         "unit_state": _unit_state(properties),

@@ -68,7 +68,7 @@ mounts:
       type: str
       sample: /var/www/html/images
     buckets:
-      description: The buckets that it was set up with, whatever the plan says now. Empty when it wasn't.
+      description: The buckets that are (or were last) in front, whatever the plan says now. Empty when none ever was.
       type: list
       elements: str
     exists:

@@ -14,6 +14,7 @@ from scenario import (
     IMAGES,
     ONCE,
     PRIVATE,
+    READ_ONLY,
     SLUG,
     VIDEOS,
     WEBSERVERS,
@@ -31,6 +32,10 @@ pytestmark = ONCE
 CHANGED = ("00/picture-010.jpg", "00/picture-020.jpg")
 UPLOADED = "uploaded-after-the-cutover.txt"
 NEW = {UPLOADED: b"new"}
+DELETED = CHANGED[1]
+ELSEWHERE = f"{SLUG}-elsewhere"
+PARTS = (f"{IMAGES.bucket}1", f"{IMAGES.bucket}2")
+WAITING = "waits-when-writes-are-refused.txt"
 # No floor has it: it answers only where a mount always does.
 NEWEST = "uploaded-after-the-last-cutover.txt"
 
@@ -46,12 +51,23 @@ def local_files(host: str, directory: Directory) -> set[str]:
     return set(BED.on(host, f"cd {directory.path} && find . -type f -printf '%P\\n'").splitlines())
 
 
+def shown(host: str) -> str:
+    """What a webserver has mounted at the images."""
+    return BED.on(host, f"findmnt -rno SOURCE --mountpoint {IMAGES.path} | tail -1").strip()
+
+
+def write_late(name: str) -> None:
+    """Write an image that isn't in its bucket yet when the next command runs."""
+    BED.on("web1", f"sudo -u www-data sh -c 'echo late > {IMAGES.path}/{name}'")
+
+
 def test_a_bucket_that_would_be_left_behind_is_told_before_another_is_made() -> None:
-    elsewhere = f"{SLUG}-elsewhere"
-    done = deploy(check=False, assets_buckets={"images": elsewhere})
+    done = deploy(check=False, assets_buckets={"images": ELSEWHERE})
     assert done.returncode != 0
-    assert IMAGES.bucket in done.stdout and elsewhere in done.stdout and "would be missing" in done.stdout
-    assert elsewhere not in BED.buckets()
+    assert IMAGES.bucket in done.stdout and ELSEWHERE in done.stdout and "would be missing" in done.stdout
+    one = deploy("--limit", "build,web1", check=False, assets_buckets={"images": ELSEWHERE}, assets_move_buckets=True)
+    assert one.returncode != 0 and "web2 takes no part" in one.stdout
+    assert ELSEWHERE not in BED.buckets()
 
 
 def test_i2_nobody_misses_an_asset_when_the_site_goes_back_to_local_files() -> None:
@@ -70,6 +86,32 @@ def test_i2_nobody_misses_an_asset_when_all_directories_are_put_in_front_again()
     assert {kind for directory in DIRECTORIES for kind in fuse_types(directory)} == {"fuse.rclone"}
 
 
+def test_i2_i4_nobody_misses_an_asset_or_an_upload_when_a_directory_moves_to_another_bucket() -> None:
+    with readers(*CHANGED, uploaded=NEW):
+        write_late(WAITING)
+        deploy(assets_buckets={"images": ELSEWHERE}, assets_move_buckets=True)
+    assert {ELSEWHERE in shown(host) for host in WEBSERVERS} == {True}
+    there = set(BED.objects(ELSEWHERE))
+    assert there == set(BED.objects(IMAGES.bucket)), "the old bucket stays"
+    assert WAITING in there and DELETED not in there
+
+
+def test_i2_i4_nor_when_one_bucket_becomes_two_in_a_run_that_was_killed_and_run_again() -> None:
+    settings = {"DIRECTORIES_TO_MOUNT": "merge=images2:media/videos:/var/www/private"}
+    with other_template("two-buckets", **settings) as template, readers(*CHANGED, uploaded=NEW):
+        write_late("late-" + WAITING)
+        move = {"assets_template": str(template), "assets_move_buckets": True}
+        deploy(kill_before="Write the settings", **move)
+        refused = BED.on("web2", f"touch {IMAGES.path}/lost 2>&1 || true")
+        assert READ_ONLY in refused, "into a bucket that is left"
+        deploy(**move)
+    upload("after-" + WAITING, b"after")
+    parts = [set(BED.objects(part)) for part in PARTS]
+    assert min(map(len, parts)) > 10 and not parts[0] & parts[1]
+    assert parts[0] | parts[1] == {*BED.objects(ELSEWHERE), "after-" + WAITING}
+    assert "late-" + WAITING in parts[0] | parts[1] and DELETED not in parts[0] | parts[1]
+
+
 def test_i2_h14_nobody_misses_an_asset_or_an_upload_when_the_tool_is_changed_and_a_directory_taken_out() -> None:
     upload(NEWEST, b"newest")
     with (
@@ -77,9 +119,11 @@ def test_i2_h14_nobody_misses_an_asset_or_an_upload_when_the_tool_is_changed_and
         readers(*CHANGED, uploaded={NEWEST: b"newest"}),
     ):
         BED.on("web1", f"sudo -u www-data sh -c 'echo waiting > {VIDEOS.path}/{UPLOADED}'")
-        done = deploy(assets_template=str(template), assets_tool="s3fs")
+        done = deploy(assets_template=str(template), assets_tool="s3fs", assets_move_buckets=True)
     assert PRIVATE.path in done.stdout
     assert fuse_types(IMAGES) == fuse_types(VIDEOS) == {"fuse.s3fs"}
+    assert {"after-" + WAITING, NEWEST} <= set(BED.objects(IMAGES.bucket)), "the images are back in one bucket"
+    assert DELETED not in BED.objects(IMAGES.bucket)
     assert BED.s3.get_object(Bucket=VIDEOS.bucket, Key=UPLOADED)["Body"].read() == b"waiting\n"
     for host in WEBSERVERS:
         assert set(PRIVATE.files) <= local_files(host, PRIVATE)

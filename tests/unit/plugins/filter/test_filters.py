@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.adt.assets.plugins.filter import bucket_name, exclude_patterns, unit_name
+from ansible_collections.adt.assets.plugins.filter import bucket_moves, bucket_name, exclude_patterns, unit_name
 
 
 def call(module, *args, **kwargs):
@@ -16,6 +16,9 @@ def call(module, *args, **kwargs):
 
 def test_filters_give_what_module_utils_give():
     assert call(bucket_name, "media/videos", "www.example.com") == "www-example-com-assets-media-videos"
+    images = {"name": "images", "path": "/images", "buckets": ["new"]}
+    mount = {"name": "images", "buckets": ["old"], "floor": True, "fuse": "fuse.rclone", "read_only": False}
+    assert call(bucket_moves, [images], [mount]) == {"images": ["old"]}
     assert call(unit_name, "/var/www/html/wp-content") == "var-www-html-wp\\x2dcontent"
     assert call(exclude_patterns, ["img[1]"], "rsync") == ["/img\\[1\\]"]
     assert call(exclude_patterns, ["img[1]"], "restic", root="/srv") == ["/srv/img\\[1\\]"]
