@@ -20,8 +20,8 @@ import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parent.parent
@@ -207,9 +207,8 @@ def run(stage: Stage) -> tuple[int, int]:
 
 
 @contextmanager
-def bed() -> Iterator[None]:
+def bed(name: str) -> Iterator[None]:
     """A test bed that is up inside the block; one that was up before is used and left as it is."""
-    name = os.environ["ADT_BED"]
     command = [str(TOP / "tests" / "bed" / "bed")]
     was_up = (
         subprocess.run([*command, "status", "--name", name], stdout=subprocess.DEVNULL, check=False).returncode == 0
@@ -221,6 +220,16 @@ def bed() -> Iterator[None]:
     finally:
         if not was_up:
             subprocess.run([*command, "down", "--name", name], check=True)
+
+
+def run_on(name: str, chosen: list[Stage]) -> list[tuple[int, int]]:
+    """Run stages one after the other; those that need a bed have the one of that name."""
+    without, on_bed = ([stage for stage in chosen if stage.bed == needed] for needed in (False, True))
+    results = [run(stage) for stage in without]
+    if on_bed:
+        with bed(name):
+            results += [run(replace(stage, env={"ADT_BED": name, **stage.env})) for stage in on_bed]
+    return results
 
 
 def is_meant(stage: Stage, word: str) -> bool:
@@ -244,13 +253,15 @@ def main() -> int:
     stage_collection()
     provide_get_pip()
     (CACHE / "molecule" / os.environ["ADT_BED"]).mkdir(parents=True, exist_ok=True)
-    on_bed = [stage for stage in todo if stage.bed]
-    # What needs no bed has one core while the first stages on the bed have the other.
+    name = os.environ["ADT_BED"]
+    # One core has what comes before molecule, with a bed of its own, while the other begins with that.
+    scenarios, others = (
+        [stage for stage in todo if stage.name.startswith("molecule-") == wanted] for wanted in (True, False)
+    )
     with ThreadPoolExecutor(1) as beside:
-        without = [beside.submit(run, stage) for stage in todo if not stage.bed]
-        with bed() if on_bed else nullcontext():
-            results = [run(stage) for stage in on_bed]
-        results += [stage.result() for stage in without]
+        beside_results = beside.submit(run_on, f"{name[:9]}s3", others)
+        results = run_on(name, scenarios)
+        results += beside_results.result()
     passed, failed = (sum(column) for column in zip(*results))
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
