@@ -252,8 +252,8 @@ def main() -> int:
     LOGS.mkdir(parents=True, exist_ok=True)
     stage_collection()
     provide_get_pip()
-    (CACHE / "molecule" / os.environ["ADT_BED"]).mkdir(parents=True, exist_ok=True)
     name = os.environ["ADT_BED"]
+    (CACHE / "molecule" / name).mkdir(parents=True, exist_ok=True)
     # One core has what comes before molecule, with a bed of its own, while the other begins with that.
     scenarios, others = (
         [stage for stage in todo if stage.name.startswith("molecule-") == wanted] for wanted in (True, False)

@@ -26,11 +26,16 @@ import yaml
 from lab import TESTS, Bed
 from reader import Reader, digests
 
+
+def table(tool: str) -> dict[str, Any]:
+    """What a mount tool can and cannot do, as the role has it."""
+    return yaml.safe_load((TESTS.parent / f"roles/asset_mount/vars/tools/{tool}.yml").read_text())["__asset_mount_tool"]
+
+
 BED = Bed(os.environ["ADT_BED"])
 DEFAULT_TOOL = "rclone"
 TOOL = os.environ.get("ADT_TOOL") or DEFAULT_TOOL
-# What the tool can and cannot do, from its table in the role.
-TABLE = yaml.safe_load((TESTS.parent / f"roles/asset_mount/vars/tools/{TOOL}.yml").read_text())["__asset_mount_tool"]
+TABLE = table(TOOL)
 # Full counts, for `make soak`.
 SOAK = bool(os.environ.get("ADT_SOAK"))
 ONCE = pytest.mark.skipif(TOOL != DEFAULT_TOOL, reason="the same for every tool: runs with the default one")

@@ -9,7 +9,7 @@ import pytest
 import wordpress
 from editor import WHOLE_BUCKET, deploy, editors, everywhere, visitor
 from lab import TESTS
-from scenario import BED, SOAK, WEBSERVERS, Directory, in_front
+from scenario import BED, SOAK, WEBSERVERS, Directory, in_front, table
 
 WEBROOT = Directory("/var/www/html", WHOLE_BUCKET)
 # goofys is refused: its table says why, and a unit test compares that with what plans are told.
@@ -27,7 +27,7 @@ def tool(request: pytest.FixtureRequest) -> str:
 
 @pytest.mark.parametrize("host", WEBSERVERS)
 def test_pages_answer_out_of_the_bucket(host: str, tool: str) -> None:
-    assert in_front(host, WEBROOT) in (f"fuse.{tool}", "fuse")
+    assert in_front(host, WEBROOT) in table(tool)["fuse_types"]
     assert b"A site with pictures" in visitor(host).get("")
     assert "wp-includes/version.php" in BED.objects(WHOLE_BUCKET)
 
