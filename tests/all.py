@@ -20,8 +20,9 @@ import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parent.parent
@@ -29,6 +30,7 @@ CACHE = Path(os.environ["ADT_CACHE"])
 STAGED = CACHE / "staged" / Path(os.environ["ADT_TREE"]).name / "ansible_collections" / "adt" / "assets"
 LOGS = CACHE / "logs" / time.strftime("%Y%m%dT%H%M%S")
 GET_PIP = TOP / "tests" / "get_pip_stub.py"
+BED = "{bed}"  # in a stage: the name of the bed that its lane has
 LONG = "long"  # the group of stages that run only when they are named
 SOAK_WEBSERVERS = "3"  # T21's
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -59,19 +61,23 @@ def molecule(scenario: str, tool: str, group: str = "molecule") -> Stage:
     """A stage that runs one molecule scenario on the bed with one mount tool, and counts its testinfra cases."""
     # Without the reset molecule takes a scenario for prepared that an earlier run, or another tool, has prepared.
     command = ["bash", "-c", f"molecule reset -s {scenario} && exec molecule test -s {scenario}"]
-    report = CACHE / "molecule" / os.environ["ADT_BED"] / f"{scenario}.xml"
+    report = str(CACHE / "molecule" / BED / f"{scenario}.xml")
     return Stage(
         f"molecule-{scenario}-{tool}",
         group,
         command,
-        junit=str(report),
+        junit=report,
         bed=True,
-        env={"ADT_TOOL": tool, "ADT_BED_KEEP": "1"},
+        env={
+            "ADT_TOOL": tool,
+            "ADT_BED_KEEP": "1",
+            "MOLECULE_EPHEMERAL_DIRECTORY": str(CACHE / "molecule" / BED / "state"),
+        },
     )
 
 
 def stages() -> list[Stage]:
-    """All stages, the quick ones first."""
+    """All stages; of those on a bed the longest first, so that both lanes end at about the same time."""
     ansible_test = ["ansible-test"]
     venv = ["--venv", "--python", PYTHON]
     return [
@@ -105,14 +111,14 @@ def stages() -> list[Stage]:
         ),
         Stage("galaxy-importer", "importer", [sys.executable, "tests/importer.py", str(STAGED)]),
         Stage("ansible-test-integration", "integration", [*ansible_test, "integration", *venv], cwd=STAGED),
-        pytest("bed", "bed", "tests/bed", bed=True),
-        pytest("s3", "s3", "tests/s3", bed=True),
-        molecule("asset_store", "rclone"),
-        *(molecule("asset_mount", tool) for tool in ("rclone", "s3fs", "goofys", "geesefs")),
         molecule("deploy", "rclone"),
         # The playbooks are the same for every tool: test_mind_changed.py has them take s3fs there and back under load.
         molecule("deploy", "s3fs", group=LONG),
+        *(molecule("asset_mount", tool) for tool in ("rclone", "s3fs", "goofys", "geesefs")),
         molecule("wordpress", "rclone"),
+        pytest("s3", "s3", "tests/s3", bed=True),
+        pytest("bed", "bed", "tests/bed", bed=True),
+        molecule("asset_store", "rclone"),
     ]
 
 
@@ -222,13 +228,22 @@ def bed(name: str) -> Iterator[None]:
             subprocess.run([*command, "down", "--name", name], check=True)
 
 
-def run_on(name: str, chosen: list[Stage]) -> list[tuple[int, int]]:
-    """Run stages one after the other; those that need a bed have the one of that name."""
-    without, on_bed = ([stage for stage in chosen if stage.bed == needed] for needed in (False, True))
-    results = [run(stage) for stage in without]
-    if on_bed:
-        with bed(name):
-            results += [run(replace(stage, env={"ADT_BED": name, **stage.env})) for stage in on_bed]
+def on(name: str, stage: Stage) -> Stage:
+    """The stage with the name of the bed that it runs on filled in."""
+    env = {key: value.replace(BED, name) for key, value in stage.env.items()}
+    return replace(stage, junit=stage.junit.replace(BED, name), env={"ADT_BED": name, **env})
+
+
+def lane(name: str, jobs: Iterator[list[Stage]]) -> list[tuple[int, int]]:
+    """Take jobs until there are none, those that need a bed on the one of that name."""
+    results = []
+    with ExitStack() as lent:
+        has_bed = False
+        for stage in chain.from_iterable(jobs):
+            if stage.bed and not has_bed:
+                lent.enter_context(bed(name))
+                has_bed = True
+            results.append(run(on(name, stage)))
     return results
 
 
@@ -252,16 +267,16 @@ def main() -> int:
     LOGS.mkdir(parents=True, exist_ok=True)
     stage_collection()
     provide_get_pip()
-    name = os.environ["ADT_BED"]
-    (CACHE / "molecule" / name).mkdir(parents=True, exist_ok=True)
-    # One core has what comes before molecule, with a bed of its own, while the other begins with that.
-    scenarios, others = (
-        [stage for stage in todo if stage.name.startswith("molecule-") == wanted] for wanted in (True, False)
-    )
-    with ThreadPoolExecutor(1) as beside:
-        beside_results = beside.submit(run_on, f"{name[:9]}s3", others)
-        results = run_on(name, scenarios)
-        results += beside_results.result()
+    # ansible-test's stages share a tree, so they are one job. Two lanes: most of a playbook's time is spent waiting.
+    jobs = [[stage] for stage in todo if stage.bed]
+    if len(jobs) < len(todo):
+        jobs.insert(0, [stage for stage in todo if not stage.bed])
+    names = [os.environ["ADT_BED"], f"{os.environ['ADT_BED'][:10]}2"][: len(jobs)]
+    for name in names:
+        (CACHE / "molecule" / name).mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(len(names)) as lanes:
+        ran = lanes.map(lane, names, [iter(jobs)] * len(names))
+        results = [result for results in ran for result in results]
     passed, failed = (sum(column) for column in zip(*results))
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
