@@ -23,6 +23,9 @@ READY_SECONDS = 90
 # A healthy host's systemd answers after a second or two.
 SILENT_SECONDS = 30
 # Without the first, LoadCredential= gives an empty directory, and mounts don't reach sandboxed services.
+# Of those that one user may have on a machine, each host's systemd and udev take about seven; the default is 128.
+WATCHES = Path("/proc/sys/fs/inotify/max_user_instances")
+WATCHES_WANTED = 1024
 START = "mount --make-rshared / && sh /srv/bed/files/prepare.sh {group} && exec /sbin/init"
 
 
@@ -51,6 +54,8 @@ def _state(listed: dict) -> str:
 def start_all(bed: Bed) -> None:
     """Create what is missing, start what has stopped, leave alone what runs; return when all are ready."""
     now = states(bed)
+    if int(WATCHES.read_text(encoding="ascii")) < WATCHES_WANTED:
+        WATCHES.write_text(str(WATCHES_WANTED), encoding="ascii")
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda host: _start(bed, host, now.get(host.name)), bed.hosts))
         list(pool.map(lambda host: wait_for_systemd(bed, host, fresh=now.get(host.name) != "running"), bed.hosts))
