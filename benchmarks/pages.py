@@ -1,14 +1,14 @@
 # Copyright (c) adt.assets contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How much slower a real WordPress answers when its whole webroot comes out of a bucket, against a local disk.
+"""How much slower a real WordPress answers with files in a bucket than from a local disk, and what that asks of S3.
 
-Needs a bed (``make bed-up``). The site of the scenario ``wordpress`` is deployed with WHOLE-WEBROOT; the same webserver
-serves a copy of it from its disk at another port. Both are asked in turns: what else the machine does meets both. Cold:
-nothing is in the mount's cache or PHP's. The requests to S3 hold those of the watch.
+Needs a bed (``make bed-up``). The site of the scenario ``wordpress`` is deployed in each way that there is; the same
+webserver serves a copy of it from its disk at another port. Both are asked in turns: what else the machine does meets
+both. Cold: nothing is in the mount's cache or PHP's. The requests to S3 hold those of the watch.
 
     make bench-pages
-    python benchmarks/pages.py --as-it-is --views 60     # measure what an earlier run has deployed
+    python benchmarks/pages.py --views 20 --only "rclone, code copied"
 """
 
 from __future__ import annotations
@@ -18,68 +18,79 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import median, quantiles
+from typing import Any, NamedTuple
 
 TOP = Path(__file__).resolve().parent.parent
 os.environ.setdefault("ADT_BED", "test")
 
 import editor
+from lab import TESTS
 from scenario import BED
 from wordpress import WordPress
 
 HOST = "web1"
-UNIT = "adt-assets-var-www-html.service"
 LOCAL_PORT = 81
 PAGES = {"front page": "", "wp-admin": "wp-admin/index.php", "media library": "wp-admin/upload.php?mode=list"}
 COLD_ROUNDS = 3
 IDLE_SECONDS = 20
-# What remembering directories gives: as the role has it, and as it would be if somebody told the mount of changes.
-SETTINGS = {
-    "as deployed": "",
-    "directory cache of 1 h": "s/--dir-cache-time=[0-9a-z]*/--dir-cache-time=1h/",
+
+
+class Way(NamedTuple):
+    """One way to deploy the site: its template, the mount tool, and variables."""
+
+    template: str
+    tool: str
+    variables: dict[str, Any]
+
+    @property
+    def unit(self) -> str:
+        """The service of its mount."""
+        directory = {"uploads": "wp\\x2dcontent-uploads", "whole": ""}[self.template]
+        return "adt-assets-var-www-html" + f"-{directory}" * bool(directory) + ".service"
+
+    @property
+    def bucket(self) -> str:
+        return {"uploads": editor.BUCKET, "whole": editor.WHOLE_BUCKET}[self.template]
+
+
+WAYS = {
+    **{f"uploads, {tool}": Way("uploads", tool, {}) for tool in ("rclone", "s3fs", "geesefs", "goofys")},
+    **{f"whole webroot, {tool}": Way("whole", tool, {}) for tool in ("s3fs", "geesefs", "rclone")},
+    "whole webroot, rclone, no coherence": Way("whole", "rclone", {"asset_mount_coherence": False}),
+    "whole webroot, rclone, code copied": Way("whole", "rclone", {"assets_local_code": True}),
 }
 
 
-def deploy() -> None:
-    """Make the site on the bed, and put its whole webroot into a bucket."""
+def prepare() -> None:
+    """Make the site on the bed, and serve a copy of it from the disk of the same webserver."""
     env = {**os.environ, "ADT_TOOL": "rclone", "ADT_BED_KEEP": "1"}
     for step in ("reset", "prepare"):
         subprocess.run(["molecule", step, "-s", "wordpress"], cwd=TOP, env=env, check=True, stdout=sys.stderr)
-    editor.deploy("whole")
-
-
-def serve_local_copy() -> None:
-    """Serve the files beneath the mount, as they were before, from the disk of the same webserver."""
     BED.on(
         HOST,
         f"""set -e
-        mkdir -p /srv/local && rsync -a --delete /run/adt-assets/beneath/var-www-html/ /srv/local/
+        mkdir -p /srv/local && rsync -a --delete /var/www/html/ /srv/local/
         sed -e 's/listen 80 default_server/listen {LOCAL_PORT} default_server/' -e '/listen \\[::\\]/d' \\
             -e 's|/var/www/html|/srv/local|' /etc/nginx/sites-enabled/site.conf >/etc/nginx/sites-enabled/local.conf
         systemctl reload nginx""",
     )
 
 
-@contextmanager
-def mounted_with(setting: str) -> Iterator[None]:
-    """The mount with other flags inside the block: a sed command for its unit, or nothing."""
-    unit = f"/etc/systemd/system/{UNIT}"
-    BED.on(HOST, f"cp {unit} /tmp/unit && sed -i '{setting}' {unit} && systemctl daemon-reload")
-    make_cold()
-    try:
-        yield
-    finally:
-        BED.on(HOST, f"cp /tmp/unit {unit} && systemctl daemon-reload && systemctl restart {UNIT}")
+def deploy(way: Way) -> None:
+    """Deploy the site in one way; nothing is left of the one before."""
+    for host in BED.hosts("webservers"):
+        BED.on(host, (TESTS / "tools" / "reset_webserver.sh").read_text())
+    editor.deploy(way.template, way.tool, asset_mount_keep_local="24h", **way.variables)
 
 
-def make_cold() -> None:
+def make_cold(way: Way) -> None:
     """Empty the mount's cache and PHP's, and wait until the directories are read ahead where the flags say so."""
     BED.on(
         HOST,
-        f"systemctl stop {UNIT} && rm -rf /var/cache/adt-assets/{editor.WHOLE_BUCKET}/vfs* && systemctl start {UNIT}"
+        f"systemctl stop '{way.unit}' && rm -rf /var/cache/adt-assets/{way.bucket}/vfs*; systemctl start '{way.unit}'"
         " && systemctl restart 'php*-fpm'",
     )
     time.sleep(3)
@@ -104,11 +115,11 @@ def warm(browsers: Iterable[WordPress], page: str, views: int) -> list[list[floa
     return taken
 
 
-def cold(browser: WordPress) -> float:
+def cold(way: Way, browser: WordPress) -> float:
     """The median of the first page's seconds."""
     times = []
     for _round in range(COLD_ROUNDS):
-        make_cold()
+        make_cold(way)
         times.append(seconds(browser, ""))
     return median(times)
 
@@ -132,10 +143,10 @@ def p95(times: list[float]) -> float:
     return quantiles(times, n=20)[-1]
 
 
-def measure(mounted: WordPress, local: WordPress, views: int) -> None:
-    """Print the rows of one setting."""
-    print(f"  first page, cold: {cold(mounted):.2f} s; S3 requests a minute without any page: {idle():.0f}")
-    for name, page in PAGES.items():
+def measure(way: Way, mounted: WordPress, local: WordPress, pages: dict[str, str], views: int) -> None:
+    """Print the rows of one way."""
+    print(f"  first page, cold: {cold(way, mounted):.2f} s; S3 requests a minute without any page: {idle():.0f}")
+    for name, page in pages.items():
         here, there = warm((local, mounted), page, views)
         asked = requests_per_thousand(mounted, page, views)
         print(
@@ -146,23 +157,28 @@ def measure(mounted: WordPress, local: WordPress, views: int) -> None:
 
 
 def main() -> None:
-    """Deploy, measure with each setting, print."""
+    """Deploy in each way, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--views", type=int, default=100, help="of each page, from each place")
-    parser.add_argument("--as-it-is", action="store_true", help="the site is deployed already")
+    parser.add_argument("--only", nargs="+", choices=WAYS, default=list(WAYS), help="the ways to deploy (all)")
     options = parser.parse_args()
-    if not options.as_it_is:
-        deploy()
-    serve_local_copy()
-    mounted = WordPress(BED.address(HOST), editor.SITE)
-    mounted.log_in()
-    local = WordPress(f"{BED.address(HOST)}:{LOCAL_PORT}", editor.SITE, mounted.cookies)
+    prepare()
     print("warm pages, ms   median: local  mounted  ratio   p95: local  mounted  ratio  S3 per 1,000")
-    for title, setting in SETTINGS.items():
+    for title in options.only:
+        way = WAYS[title]
+        deploy(way)
+        mounted = WordPress(BED.address(HOST), editor.SITE)
+        mounted.log_in()
+        local = WordPress(f"{BED.address(HOST)}:{LOCAL_PORT}", editor.SITE, mounted.cookies)
         print(f"{title}:")
-        with mounted_with(setting):
-            measure(mounted, local, options.views)
+        measure(way, mounted, local, {**PAGES, "picture": picture()}, options.views)
     BED.on(HOST, "rm -rf /srv/local /etc/nginx/sites-enabled/local.conf && systemctl reload nginx")
+
+
+def picture() -> str:
+    """The address of a picture of the site, relative to the site's."""
+    found = BED.on(HOST, "cd /srv/local && find wp-content/uploads -name '*.png' | sort | head -n 1")
+    return found.strip()
 
 
 if __name__ == "__main__":

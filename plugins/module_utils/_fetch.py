@@ -34,7 +34,10 @@ ACTIONS = ("fetched", "replaced", "unchanged", "aside")
 
 
 class Errand(NamedTuple):
-    """What is to be fetched; the module's options, checked. ``uid`` and ``gid`` are for objects that don't say."""
+    """What is to be fetched; the module's options, checked. ``uid`` and ``gid`` are for objects that don't say.
+
+    ``only``: directories that it is about, all when empty; ``without``: directories that it isn't about.
+    """
 
     dest: str
     buckets: tuple[str, ...]
@@ -47,6 +50,17 @@ class Errand(NamedTuple):
     gid: int
     workers: int
     check: bool
+    only: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+
+    def concerns(self, path: str) -> bool:
+        """Whether the errand is about a path."""
+        chosen = not self.only or any(_lies_in(path, directory) for directory in self.only)
+        return chosen and not any(_lies_in(path, directory) for directory in self.without)
+
+
+def _lies_in(path: str, directory: str) -> bool:
+    return path == directory or path.startswith(f"{directory}/")
 
 
 class Wish(NamedTuple):
@@ -112,11 +126,11 @@ def run(errand: Errand, store: Store, warn: Callable[[str], None]) -> dict[str, 
     """Do it. Raises SourceError and StoreError; every file is then as it was, or as the bucket has it."""
     started = time.monotonic()
     union = Union(Catalog(store, errand.catalog), errand.buckets, errand.site, errand.directory)
-    wanted = wishes(union.there, errand.symlinks)
+    wanted = [wish for wish in wishes(union.there, errand.symlinks) if errand.concerns(wish.path)]
     tree = _open_dest(errand)
     crew = Crew(errand.workers, BUDGET)
     try:
-        plan = _plan(tree, wanted, union, crew)
+        plan = _plan(errand, tree, wanted, union, crew)
         _check_aside(errand, plan)
         if tree is not None:
             _check_room(tree, plan)
@@ -149,7 +163,7 @@ def _open_dest(errand: Errand) -> Tree | None:
 # plan
 
 
-def _plan(tree: Tree | None, wanted: list[Wish], union: Union, crew: Crew) -> Plan:
+def _plan(errand: Errand, tree: Tree | None, wanted: list[Wish], union: Union, crew: Crew) -> Plan:
     plan = Plan([], [], [], [], [], [], 0)
     if tree is None:
         directories = [wish for wish in wanted if wish.kind == "directory"]
@@ -170,7 +184,7 @@ def _plan(tree: Tree | None, wanted: list[Wish], union: Union, crew: Crew) -> Pl
     paths = {wish.path for wish in wanted}
     size = 0
     for path, status in tree.walk():
-        if stat.S_ISDIR(status.st_mode) or path in paths:
+        if stat.S_ISDIR(status.st_mode) or path in paths or not errand.concerns(path):
             continue
         (plan.leftovers if is_leftover(path) else plan.extra).append(path)
         size += status.st_size

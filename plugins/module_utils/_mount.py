@@ -9,6 +9,7 @@ call (`mount.py VERB NAME`). So it is one file, needs nothing but Python's stand
     PATH      where the site looks          FUSE (the bucket) > floor (local files, read-only) > local files
     beneath   the way to the local files    a private, writable bind mount, reachable for root only
     bridge    another mount of the bucket   in front, read-only, only while the mount itself is replaced
+    own       directories of this host      in front of some of the bucket's: caches, and copies of code
 """
 
 from __future__ import annotations
@@ -203,6 +204,8 @@ class Config(NamedTuple):
     cache: str = ""  # the tool's own directory
     waits_in_cache: dict[str, Any] | None = None  # folder, depth, key: where the cache notes what has to be uploaded
     remote_control: dict[str, Any] | None = None  # socket, request, count; metrics, failures; refresh, forget, queue
+    local: tuple[str, ...] = ()  # directories below the path that each webserver needs its own of
+    code: tuple[str, ...] = ()  # directories below the path that are to be read from a copy
 
     @property
     def source(self) -> str:
@@ -234,6 +237,21 @@ class Config(NamedTuple):
         return STATE_DIR / self.name / "event.json"
 
     @property
+    def own(self) -> Path:
+        """Where the directories are that this webserver has of its own: below ``local``."""
+        return STATE_DIR / self.name / "own"
+
+    @property
+    def copies(self) -> Path:
+        """Where the copies of code are, which asset_fetch makes."""
+        return STATE_DIR / self.name / "code"
+
+    @property
+    def copied(self) -> Path:
+        """Which of them are whole."""
+        return STATE_DIR / self.name / "code.json"
+
+    @property
     def late(self) -> Path:
         return STATE_DIR / self.name / "late"
 
@@ -262,7 +280,8 @@ def _config(name: str, file: Path) -> Config:
     # Another version may have written it; older Ansible makes strings of numbers.
     known = {key: value for key, value in settings.items() if key in Config._fields}
     numbers = {key: float(known[key]) for key in ("keep_local", "retry_seconds") if key in known}
-    return Config(**{**known, **numbers, "name": name, "buckets": tuple(known.get("buckets", ()))})
+    lists = {key: tuple(known.get(key, ())) for key in ("buckets", "local", "code")}
+    return Config(**{**known, **numbers, **lists, "name": name})
 
 
 def as_started(config: Config) -> Config:
@@ -747,17 +766,24 @@ def floor_up(config: Config) -> None:
     if state.beneath is None:
         _mount(config.path, beneath, MS_BIND)
         _mount("none", beneath, MS_PRIVATE)  # else what is mounted in front appears here, too
-    # The floor is made read-only elsewhere and then put in place: there is no instant with a writable one, and the
-    # copies in the mount namespaces of sandboxed services, which no later remount reaches, are read-only, too.
+    _bind(config, beneath, config.path, read_only=True)
+
+
+def _bind(config: Config, source: str, target: str, read_only: bool) -> None:
+    """Show a local directory at another place.
+
+    The mount gets its options elsewhere and is then put in place: there is no instant with a writable floor, and the
+    copies in the mount namespaces of sandboxed services, which no later remount reaches, are read-only, too.
+    """
     stage = _root_only(RUN_DIR / "stage" / config.name)
     for _left in stack(read_mounts(), stage):
         _detach(stage)
-    _mount(beneath, stage, MS_BIND)
+    _mount(source, stage, MS_BIND)
     _mount("none", stage, MS_PRIVATE)
     options = stack(read_mounts(), stage)[-1].options
     noexec = MS_NOEXEC if "noexec" in options else 0
-    _mount("none", stage, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | noexec)
-    _mount(stage, config.path, MS_BIND)
+    _mount("none", stage, MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV | noexec | (MS_RDONLY if read_only else 0))
+    _mount(stage, target, MS_BIND)
     _detach(stage)
     os.rmdir(stage)
 
@@ -850,6 +876,110 @@ def set_read_only(config: Config, read_only: bool) -> None:
             if time.monotonic() > deadline:
                 raise MountError(f"{config.path} can't be made read-only: {error.strerror}; somebody keeps a file open")
         time.sleep(0.5)
+
+
+# ---------------------------------------------------------------- directories of this host in front of the bucket's
+
+
+def put_own(config: Config) -> dict[str, Any]:
+    """Put this host's own directories in front of the mount, and take those away that shouldn't be there.
+
+    They go with the mount: whoever takes that away takes away what lies on it.
+    """
+    state = config.state()
+    if not state.mounted or state.fuse is None:
+        return {"changed": False}
+    wanted = {path: (config.own / path, False) for path in config.local}
+    wanted.update({path: (config.copies / path, True) for path in _whole_copies(config)})
+    for path in config.local:
+        _make_own(config, path)
+    there = [mount for mount in _lying_on(read_mounts(), state.fuse.id) if _shows(mount, config, "(own|code)/.+")]
+    if _as_wanted(config, there, wanted):
+        return {"changed": False}
+    for mount in reversed(there):
+        _detach(mount.point)
+    limited(lambda: _make_places(config), ANSWER_SECONDS)
+    for path, (source, read_only) in sorted(wanted.items()):  # what lies in another one comes after it
+        _bind(config, str(source), os.path.join(config.path, path), read_only)
+    return {"changed": True}
+
+
+def put_copies(config: Config) -> dict[str, Any]:
+    """The copies of code are whole and as the bucket has them: use them."""
+    write_json(config.copied, {"directories": [path for path in config.code if (config.copies / path).is_dir()]})
+    return put_own(config)
+
+
+def _whole_copies(config: Config) -> list[str]:
+    """Only those that are still wanted: what isn't grows old, and has to be copied again before it is used again."""
+    try:
+        known = json.loads(config.copied.read_text(encoding="utf-8"))["directories"]
+    except FileNotFoundError:
+        return []
+    whole = [path for path in known if path in config.code]
+    if len(whole) < len(known):
+        write_json(config.copied, {"directories": whole})
+    return whole
+
+
+def _make_own(config: Config, path: str) -> None:
+    """A directory of this host alone begins with what lay there before the bucket came."""
+    own, before = config.own / path, Path(config.beneath, path)
+    if own.is_dir():
+        return
+    own.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    fresh = own.with_name(f".{own.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    if before.is_dir() and not before.is_symlink():
+        _copy_tree(before, fresh)
+    else:
+        fresh.mkdir(mode=0o755)
+        owner = os.stat(config.beneath)
+        os.chown(fresh, owner.st_uid, owner.st_gid)
+    fresh.rename(own)
+
+
+def _copy_tree(source: Path, target: Path) -> None:
+    """With owners, modes, times and links as they are."""
+    subprocess.run(["cp", "--archive", "--", str(source), str(target)], check=True, capture_output=True)
+
+
+def _make_places(config: Config) -> None:
+    """In the bucket, and in a copy that will lie in front of that."""
+    for path in config.local:
+        os.makedirs(os.path.join(config.path, path), exist_ok=True)
+        if any(path.startswith(code + "/") for code in config.code):
+            (config.copies / path).mkdir(parents=True, exist_ok=True)
+
+
+def _lying_on(mounts: list[Mount], below: int) -> list[Mount]:
+    """The mounts that lie on another one, each after what it lies on."""
+    direct = [mount for mount in mounts if mount.parent == below]
+    return [found for mount in direct for found in [mount, *_lying_on(mounts, mount.id)]]
+
+
+def _shows(mount: Mount, config: Config, pattern: str) -> bool:
+    """Whether a mount shows a directory of STATE_DIR/NAME, which may lie on a file system of its own."""
+    return re.search(f"/{re.escape(config.name)}/{pattern}$", mount.root) is not None
+
+
+def _as_wanted(config: Config, there: list[Mount], wanted: dict[str, tuple[Path, bool]]) -> bool:
+    shown = {os.path.relpath(mount.point, config.path): mount for mount in there}
+    return sorted(wanted) == sorted(os.path.relpath(mount.point, config.path) for mount in there) and all(
+        _shows(shown[path], config, re.escape(f"{source.relative_to(STATE_DIR / config.name)}"))
+        and ("ro" in shown[path].options) == read_only
+        for path, (source, read_only) in wanted.items()
+    )
+
+
+def bring_own_back(config: Config) -> None:
+    """The way back: what this host has of its own takes the place of what the bucket has there."""
+    for path in config.local:
+        own, back = config.own / path, Path(config.beneath, path)
+        if own.is_dir():
+            shutil.rmtree(back, ignore_errors=True)
+            back.parent.mkdir(parents=True, exist_ok=True)
+            _copy_tree(own, back)
 
 
 # ---------------------------------------------------------------- what lay here at cutover
@@ -1428,6 +1558,9 @@ VERBS: dict[str, Callable[[Config], Any]] = {
     "bridge": put_bridge,
     "bridge-leave": leave_bridge,
     "bridge-clear": clear_bridge,
+    "own": put_own,
+    "own-copies": put_copies,
+    "own-back": bring_own_back,
     "floor-up": floor_up,
     "floor-down": floor_down,
     "writable": lambda config: set_read_only(config, False),

@@ -106,7 +106,17 @@ def errand_from(module: Any) -> Errand:
         uid=_number("owner", params["owner"], lambda name: pwd.getpwnam(name).pw_uid),
         gid=_number("group", params["group"], lambda name: grp.getgrnam(name).gr_gid),
         check=module.check_mode,
+        only=_below("only", params["only"]),
+        without=_below("without", params["without"]),
     )
+
+
+def _below(option: str, paths: list[str]) -> tuple[str, ...]:
+    """Directories below another one, without slashes at their ends. Raises SourceError."""
+    for path in paths:
+        if path.startswith("/") or {"", ".", ".."} & set(path.rstrip("/").split("/")):
+            raise SourceError(f"{option} has {path!r}, which is not a directory below dest, such as wp-content/themes")
+    return tuple(path.rstrip("/") for path in paths)
 
 
 def move_from(module: Any) -> Move:

@@ -199,6 +199,7 @@ def make_plan(
         "application": application.name,
         "directories": [],
         "local_directories": [],
+        "code_directories": [],
         "offload_plugins": [],
         "stores": _stores(reader),
         "excludes": [],
@@ -218,6 +219,7 @@ def make_plan(
         ]
         if any(d.whole_webroot for d in directories):
             plan["local_directories"] = list(application.local_directories)
+            plan["code_directories"] = list(application.code_directories)
     elif reader.get(DIRECTORIES):
         notes.warnings.append(f"{DIRECTORIES} is set but {PERSIST} is 0: no directory is put into S3 or mounted")
     _judge(plan, options.webservers, notes)
@@ -236,7 +238,8 @@ def _left_alone(plan: dict[str, Any], plugins: list[dict[str, str]]) -> dict[str
         hosts.setdefault(f"{plugin['title']} in {plugin['path']}", []).append(plugin["host"])
     found = "; ".join(f"{what} on {', '.join(names)}" for what, names in hosts.items())
     why = f"nothing is mounted: a plugin of {plan['application']} keeps uploads in an object store ({found})"
-    nothing: dict[str, Any] = {"directories": [], "excludes": [], "local_directories": [], "offload_plugins": []}
+    lists = ("directories", "excludes", "local_directories", "code_directories", "offload_plugins")
+    nothing: dict[str, Any] = {name: [] for name in lists}
     return {**plan, **nothing, "persist": False, "warnings": [why], "advice": []}
 
 

@@ -39,6 +39,18 @@ options:
     type: str
     choices: [rclonelink, object, refuse]
     default: rclonelink
+  only:
+    description:
+      - Directories below O(dest) that this is about, such as V(wp-content/themes). What lies elsewhere in the bucket
+        isn't fetched, and what lies elsewhere in O(dest) stays as it is.
+    type: list
+    elements: str
+    default: []
+  without:
+    description: Directories below O(dest), or below those of O(only), that this isn't about.
+    type: list
+    elements: str
+    default: []
   workers:
     description: How many objects are fetched at once.
     type: int
@@ -72,6 +84,16 @@ EXAMPLES = r"""
     owner: www-data
     group: www-data
     aside: /var/lib/adt-assets/aside/images
+
+- name: Have a copy of the application's code, and not of what users have uploaded
+  adt.assets.asset_fetch:
+    dest: /var/lib/code
+    bucket: www-example-com-assets-whole-webroot
+    only: [wp-admin, wp-includes]
+    site: www.example.com
+    directory: whole-webroot
+    catalog: www-example-com-assets-catalog
+    aside: /var/lib/code.old
 """
 
 RETURN = r"""
@@ -114,6 +136,8 @@ def main() -> None:
         "owner": {"type": "str", "default": "root"},
         "group": {"type": "str", "default": "root"},
         "symlinks": SYMLINKS,
+        "only": {"type": "list", "elements": "str", "default": []},
+        "without": {"type": "list", "elements": "str", "default": []},
         "workers": {"type": "int", "default": 16},
     }
     module = AnsibleAWSModule(argument_spec={**argument_spec(), **BUCKETS, **spec}, supports_check_mode=True)

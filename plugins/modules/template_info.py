@@ -244,6 +244,13 @@ plan:
       type: list
       elements: str
       sample: [wp-content/cache]
+    code_directories:
+      description:
+        - With V(WHOLE-WEBROOT), directories relative to the webroot that change only when the application is deployed
+          or updated. A webserver may read them from a copy of its own.
+      type: list
+      elements: str
+      sample: [wp-includes]
     offload_plugins:
       description: Plugins of the application that keep uploads in an object store. With one, nothing should be mounted.
       type: list

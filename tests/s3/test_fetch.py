@@ -143,6 +143,24 @@ def test_t8_a_disk_without_room_is_told_before_anything_is_written(assets, tmp_p
         subprocess.run(["umount", disk], check=True)
 
 
+def test_only_some_directories_are_fetched_and_the_rest_of_dest_stays(assets, dest, tmp_path):
+    for path in ("code/a.php", "code/logs/now.txt", "code2/b.php", "index.php", "uploads/p.jpg"):
+        assets.edit(path, path.encode())
+    dest.mkdir()
+    for path in ("uploads/local.jpg", "code/gone.php", "code/logs/mine.txt"):
+        (dest / path).parent.mkdir(parents=True, exist_ok=True)
+        (dest / path).write_bytes(b"local")
+    some = {"only": ["code/"], "without": ["code/logs"], "aside": str(tmp_path / "aside")}
+    assert counts(fetch(assets, dest, **some)) == {"fetched": 1, "aside": 1}
+    assert sorted(name for name in contents(dest) if not name.endswith("/")) == [
+        "code/a.php", "code/logs/mine.txt", "uploads/local.jpg",
+    ]  # fmt: skip
+    assert (tmp_path / "aside/code/gone.php").read_bytes() == b"local"
+    assert not fetch(assets, dest, **some)["changed"]
+    wrong = assets.engine("asset_fetch", ok=False, dest=str(dest), only=["../code"])["msg"]
+    assert "only has '../code'" in wrong
+
+
 def test_half_files_of_a_killed_run_are_removed(assets, dest):
     assets.edit("a", b"x")
     dest.mkdir()

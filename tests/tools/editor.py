@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterable
 from functools import cache
+from typing import Any
 
 from scenario import BED, DEFAULT_TOOL, FOLDER, WEBSERVERS, wait_until
 from wordpress import WordPress
@@ -57,12 +59,17 @@ def _wait_for(status: int, host: str, url: str, seconds: float) -> None:
     wait_until(lambda: visitor(host).status(url) == status, seconds, lambda: f"{host} never said {status} to {url}")
 
 
-def deploy(template: str, tool: str = DEFAULT_TOOL) -> None:
+def deploy(template: str, tool: str = DEFAULT_TOOL, **more: Any) -> subprocess.CompletedProcess[str]:
     """Deploy with one of the scenario's templates (``uploads``, ``whole``), from the backup."""
-    given = {
-        "assets_template": str(FOLDER / "wordpress" / f"{template}.tmpl"),
-        "assets_backup": "s3://wordpress-backups/backup.tar.gz",
-        "assets_tool": tool,
-        **BED.built(tool),
-    }
-    BED.playbook("adt.assets.deploy", given)
+    backup = {"assets_backup": "s3://wordpress-backups/backup.tar.gz"}
+    return BED.playbook("adt.assets.deploy", {**_settings(template, tool), **backup, **more})
+
+
+def unmount(template: str, tool: str = DEFAULT_TOOL) -> None:
+    """The way back, likewise."""
+    BED.playbook("adt.assets.unmount", _settings(template, tool))
+
+
+def _settings(template: str, tool: str) -> dict[str, Any]:
+    file = FOLDER / "wordpress" / f"{template}.tmpl"
+    return {"assets_template": str(file), "assets_tool": tool, **BED.built(tool)}

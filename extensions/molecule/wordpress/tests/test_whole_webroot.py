@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import pytest
 import wordpress
-from editor import WHOLE_BUCKET, deploy, editors, everywhere, visitor
+import yaml
+from editor import WHOLE_BUCKET, deploy, editors, everywhere, unmount, visitor
 from lab import TESTS
-from scenario import BED, SOAK, WEBSERVERS, Directory, in_front, table
+from scenario import BED, READ_ONLY, SOAK, WEBSERVERS, Directory, in_front, recap, table, wait_until
 
 WEBROOT = Directory("/var/www/html", WHOLE_BUCKET)
+PROFILE = TESTS.parent / "roles/asset_mount/vars/applications/wordpress.yml"
+LOCAL = yaml.safe_load(PROFILE.read_text())["__asset_mount_application"]["local_directories"]
 # goofys is refused: its table says why, and a unit test compares that with what plans are told.
 OTHERS = [pytest.param(tool, marks=pytest.mark.skipif(not SOAK, reason="make soak")) for tool in ("s3fs", "geesefs")]
 
@@ -40,3 +43,55 @@ def test_a_picture_uploaded_through_wp_admin_is_served_by_both_with_its_thumbnai
     assert {url.split("/wp-content/")[1] for url in files} <= {
         key.removeprefix("wp-content/") for key in BED.objects(WHOLE_BUCKET)
     }
+
+
+def is_local(host: str, path: str) -> bool:
+    """Whether a directory below the webroot is the webserver's own."""
+    return (
+        in_front(host, Directory(f"{WEBROOT.path}/{path}", WHOLE_BUCKET))
+        == BED.on(host, "findmnt -rno FSTYPE /").strip()
+    )
+
+
+@pytest.mark.parametrize("host", WEBSERVERS)
+def test_caches_are_each_webservers_own(host: str, tool: str) -> None:
+    assert all(is_local(host, path) for path in LOCAL)
+    page = f"{WEBROOT.path}/{LOCAL[0]}/{tool}.html"
+    BED.on(host, f"echo {host} | sudo -u www-data tee {page}")
+    assert f"{LOCAL[0]}/{tool}.html" not in BED.objects(WHOLE_BUCKET)
+    assert BED.on(host, f"cat {page}").strip() == host
+
+
+def test_code_may_be_read_from_a_copy_that_follows_the_bucket(tool: str) -> None:
+    host, code = WEBSERVERS[0], f"{WEBROOT.path}/wp-includes"
+    BED.s3.put_object(Bucket=WHOLE_BUCKET, Key="wp-includes/old.php", Body=b"<?php")
+    deploy("whole", tool, assets_local_code=True)
+    assert all(is_local(host, path) for path in ("wp-includes", "wp-content/themes"))
+    assert BED.on(host, f"cat {code}/old.php") == "<?php"
+    assert b"A site with pictures" in visitor(host).get("")
+    assert READ_ONLY in BED.on(host, f"touch {code}/x 2>&1 || true")
+    # Somebody updates the application.
+    version = BED.s3.get_object(Bucket=WHOLE_BUCKET, Key="wp-includes/version.php")["Body"].read()
+    patched = f"// patched for {tool}\n"
+    BED.s3.put_object(Bucket=WHOLE_BUCKET, Key="wp-includes/version.php", Body=version + patched.encode())
+    BED.s3.delete_object(Bucket=WHOLE_BUCKET, Key="wp-includes/old.php")
+    deploy("whole", tool, assets_local_code=True)
+    assert BED.on(host, f"tail -n 1 {code}/version.php") == patched
+    assert BED.on(host, f"cat {code}/old.php 2>/dev/null || true") == ""
+    again = deploy("whole", tool, assets_local_code=True)
+    assert all(counters["changed"] == 0 for counters in recap(again.stdout).values()), again.stdout
+
+
+def test_t6_what_is_local_comes_back_with_a_mount_that_was_killed() -> None:
+    host = WEBSERVERS[0]
+    BED.on(host, f"systemctl kill --signal=KILL --kill-whom=main {WEBROOT.unit}")
+    wait_until(lambda: all(is_local(host, path) for path in (*LOCAL, "wp-includes")))
+    assert b"A site with pictures" in visitor(host).get("")
+
+
+def test_the_way_back_brings_what_is_local(tool: str) -> None:
+    unmount("whole", tool)
+    for host in WEBSERVERS:
+        assert in_front(host, WEBROOT) == ""
+        assert BED.on(host, f"cat {WEBROOT.path}/{LOCAL[0]}/{tool}.html").strip() == host
+        assert b"A site with pictures" in visitor(host).get("")

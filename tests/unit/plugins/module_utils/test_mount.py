@@ -67,6 +67,29 @@ def test_floor_and_mount_are_told_apart():
     assert state.floor and state.fuse and state.fuse.fstype == "fuse.anytool" and state.foreign is None
 
 
+def test_what_lies_on_a_mount_is_the_hosts_own_only_where_it_shows_its_directories():
+    own = (
+        b"1040 1034 0:55 /var/lib/adt-assets/images/own/cache " + IMAGES.encode() + b"/cache rw - overlay overlay rw\n"
+    )
+    copy = own.replace(b"1040 1034", b"1041 1034").replace(b"own/cache", b"code/lib").replace(b"cache rw", b"lib ro")
+    inner = own.replace(b"1040 1034", b"1042 1041").replace(b"/cache", b"/lib/tmp")
+    foreign = own.replace(b"1040 1034", b"1043 1034").replace(b"/var/lib/adt-assets/images/own", b"/srv")
+    mounts = _mount.parse_mountinfo(b"".join([inner, own, FUSE_LINE, ROOT_LINE, copy, foreign]))
+    config = _mount.Config("images", IMAGES)
+    there = [mount for mount in _mount._lying_on(mounts, 1034) if _mount._shows(mount, config, "(own|code)/.+")]
+    assert sorted(mount.id for mount in there) == [1040, 1041, 1042]
+    assert [mount.id for mount in there].index(1041) < [mount.id for mount in there].index(1042)
+    wanted = {
+        "cache": (config.own / "cache", False),
+        "lib": (config.copies / "lib", True),
+        "lib/tmp": (config.own / "lib/tmp", False),
+    }
+    assert _mount._as_wanted(config, there, wanted)
+    assert not _mount._as_wanted(config, there, {**wanted, "lib": (config.copies / "lib", False)})
+    assert not _mount._as_wanted(config, there, {"cache": wanted["cache"]})
+    assert not _mount._as_wanted(config, [*there, there[0]], wanted), "one of them lies on another"
+
+
 def test_the_bridge_in_front_is_not_taken_for_the_mount():
     before = [ROOT_LINE, BENEATH_LINE, FLOOR_LINE, FUSE_LINE, BESIDE_LINE]
     assert look(*before).mounted

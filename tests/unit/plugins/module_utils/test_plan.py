@@ -105,6 +105,7 @@ def test_the_plan_of_the_design():
             }
         ],
         "local_directories": [],
+        "code_directories": [],
         "offload_plugins": [
             {"title": "Amazon S3 Filesystem for Joomla", "path": "/var/www/html/plugins/filesystem/s3"}
         ],
@@ -705,7 +706,9 @@ def test_an_application_that_adds_to_files_is_a_warning_where_the_tool_cannot():
 def test_directories_that_stay_local_belong_to_a_plan_of_the_whole_webroot():
     changes = {"APPLICATION": "wordpress", "DIRECTORIES_TO_MOUNT": "WHOLE-WEBROOT", "SYNC_WEBROOTS": "0"}
     assert plan(changes)["local_directories"] == list(APPLICATIONS["wordpress"].local_directories)
-    assert plan({**changes, "DIRECTORIES_TO_MOUNT": "wp-content/uploads"})["local_directories"] == []
+    assert plan(changes)["code_directories"] == list(APPLICATIONS["wordpress"].code_directories)
+    uploads = plan({**changes, "DIRECTORIES_TO_MOUNT": "wp-content/uploads"})
+    assert uploads["local_directories"] == uploads["code_directories"] == []
 
 
 def test_caches_below_a_mounted_directory_are_advice():
