@@ -67,17 +67,29 @@ LATE_SECONDS = 10.0
 CHUNK = 1 << 20
 
 # The watch: how often it asks whether a mount's process answers, and how long that may take; every which time it looks
-# something up, which may cost S3 requests, and how long that may take (a tool may have to list a large directory);
-# after how many failures of either in a row the process is killed.
+# something up, which may cost S3 requests; after how many failures of either in a row the process is killed.
 LOOK_SECONDS = 1.0
 ALIVE_SECONDS = 2.5
-LOOK_UP_EVERY = 10
-LOOK_UP_SECONDS = 30.0
+LOOK_UP_EVERY = 6
 FAILURES = 3
+# A look-up that takes HANG_SECONDS has the process killed at once when that does nothing for a second (IDLE_SECONDS of
+# CPU time at most) and S3 answers others within SOON_SECONDS. One that works may have to list a large directory.
+HANG_SECONDS = 4.0
+IDLE_SECONDS = 0.03
+SOON_SECONDS = 2.0
+LOOK_UP_SECONDS = 30.0
 
 
 class MountError(Exception):
     """What is wrong and what to do, in words for a user; never holds a secret."""
+
+
+class TooLong(MountError):
+    """There was no answer in time."""
+
+
+class Wedged(MountError):
+    """There was no answer in time, and nobody works on one."""
 
 
 # ---------------------------------------------------------------- the mount table
@@ -303,7 +315,7 @@ def limited(work: Callable[[], Any], seconds: float) -> Any:
     """The JSON-able result of work(), done in a forked child that is given up after some seconds.
 
     A call into FUSE may hang where no signal reaches it; then the child is lost and we go on.
-    Raises MountError: it took too long, or what work() raised.
+    Raises TooLong, or MountError with what work() raised.
     """
     _given_up[:] = [lost for lost in _given_up if os.waitpid(lost, os.WNOHANG) == (0, 0)]
     reader, writer = os.pipe()
@@ -318,7 +330,7 @@ def limited(work: Callable[[], Any], seconds: float) -> Any:
             if not select.select([reader], [], [], max(0.0, deadline - time.monotonic()))[0]:
                 os.kill(child, signal.SIGKILL)
                 _given_up.append(child)
-                raise MountError(f"no answer within {seconds:.0f} s")
+                raise TooLong(f"no answer within {seconds:.0f} s")
             block = os.read(reader, CHUNK)
             if not block:
                 break
@@ -1269,7 +1281,7 @@ def watch_once(config: Config, before: Watched) -> Watched:
     now = now._replace(silent=0)
     if len(config.buckets) > 1:
         now = _watch_branches(config, now)
-    if now.mount is None or now.looks % LOOK_UP_EVERY:
+    if now.mount is None or (now.looks % LOOK_UP_EVERY and not now.wrong):
         return now
     return _watch_deeper(config, now)
 
@@ -1298,18 +1310,44 @@ def _watch_branches(config: Config, now: Watched) -> Watched:
 
 def _watch_deeper(config: Config, now: Watched) -> Watched:
     try:
-        limited(lambda: look_up_nothing(config.path), LOOK_UP_SECONDS)
+        _look_up(config)
     except MountError as error:
+        asked = time.monotonic()
         try:
             limited(lambda: ask_buckets(config), ANSWER_SECONDS)
         except MountError:
             if not now.blamed:
                 remember(config, "S3 can't be reached; what is cached goes on being served")
             return now._replace(wrong=0, blamed=True)
+        if isinstance(error, Wedged) and time.monotonic() - asked < SOON_SECONDS:
+            return _kill_because(config, str(error), now)
         return _kill_after(config, error, now._replace(wrong=now.wrong + 1))
     if now.blamed:
         remember(config, "S3 answers again")
     return now._replace(wrong=0, blamed=False)
+
+
+def _look_up(config: Config) -> None:
+    """Raises Wedged when nothing can be looked up and the process does nothing; MountError when it fails otherwise."""
+    try:
+        limited(lambda: look_up_nothing(config.path), HANG_SECONDS)
+        return
+    except TooLong as error:
+        before = cpu_seconds(config)
+        time.sleep(1)
+        if cpu_seconds(config) - before <= IDLE_SECONDS:
+            raise Wedged(f"{error}, its process does nothing, and S3 answers others")
+    limited(lambda: look_up_nothing(config.path), LOOK_UP_SECONDS)
+
+
+def cpu_seconds(config: Config) -> float:
+    """How long the mount's process has computed so far (proc_pid_stat(5)); 0 when there is none."""
+    process = unit_states([config.unit]).get(config.unit, {}).get("MainPID") or "0"
+    try:
+        fields = Path("/proc", process, "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def failed_requests(config: Config) -> int | None:
@@ -1363,7 +1401,11 @@ def is_alive(path: str) -> bool:
 def _kill_after(config: Config, error: MountError, now: Watched) -> Watched:
     if max(now.silent, now.wrong) < FAILURES:
         return now
-    remember(config, f"the mount did not answer {FAILURES} times ({error}); its process is killed and started again")
+    return _kill_because(config, f"{error}, {FAILURES} times", now)
+
+
+def _kill_because(config: Config, why: str, now: Watched) -> Watched:
+    remember(config, f"the mount did not answer ({why}); its process is killed and started again")
     _kill(config)
     return Watched(looks=now.looks)
 

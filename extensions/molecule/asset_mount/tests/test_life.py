@@ -11,6 +11,8 @@ from __future__ import annotations
 import json
 import shlex
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from scenario import BED, IMAGES, READ_ONLY, SOAK, TABLE, in_front, program, told, wait_until, without_s3
@@ -58,6 +60,32 @@ def test_t6_a_mount_whose_process_dies_or_hangs_is_repaired_in_time_and_that_is_
     wait_until(lambda: "is in front" in told(HOST, IMAGES), 5)
     journal = BED.on(HOST, "journalctl --no-pager -o cat -u adt-assets-watch")
     assert {"KILL": "the mount ended", "STOP": "did not answer"}[signal] in journal
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """S3 accepts what mount tools ask inside the block, and never answers them; others are answered."""
+    config = "/etc/nginx/sites-enabled/s3.conf"
+    server = "import socket, time; socket.create_server((str(), 8335), backlog=512); time.sleep(1e6)"
+    tools = "if ($http_user_agent !~* (python|boto)) { proxy_pass http://127.0.0.1:8335; }"
+    BED.on(
+        "store1",
+        f"""systemd-run --quiet --collect --unit silent python3 -c '{server}'
+        cp {config} /tmp/s3.conf && sed -i 's#location / {{#& {tools}#' {config} && systemctl reload nginx""",
+    )
+    try:
+        yield
+    finally:
+        BED.on("store1", f"cp /tmp/s3.conf {config}; systemctl stop silent; systemctl restart nginx")
+
+
+@pytest.mark.skipif(bool(TABLE["remote_control"]), reason="it knows which names there are, and doesn't ask S3")
+def test_t6_a_mount_in_which_look_ups_hang_is_ended_in_time_while_s3_answers_others() -> None:
+    with unheard():
+        wait_until(lambda: not in_front(HOST).startswith("fuse"), REPAIR_SECONDS)
+        assert served() == (IMAGES.source / PICTURE).read_bytes(), "the floor doesn't answer"
+    wait_until(lambda: in_front(HOST).startswith("fuse"), 60)
+    assert "does nothing, and S3 answers" in BED.on(HOST, "journalctl --no-pager -o cat -u adt-assets-watch")
 
 
 def test_t7_h14_a_webserver_that_is_drained_while_files_are_written_loses_none() -> None:

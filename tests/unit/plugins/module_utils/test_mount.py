@@ -567,11 +567,43 @@ def test_t5_a_mount_that_can_not_look_things_up_is_killed_only_when_s3_answers_o
     assert scene.killed == []
     scene.look_up, scene.s3 = None, {}
     assert scene.look(2 * _mount.LOOK_UP_EVERY) == "S3 answers again"
-    scene.look_up = "wedged"
-    scene.look((_mount.FAILURES - 1) * _mount.LOOK_UP_EVERY)
+    scene.look_up = "refused"
+    scene.look(_mount.LOOK_UP_EVERY + _mount.FAILURES - 2)
     assert scene.killed == []
-    assert "wedged" in scene.look(_mount.LOOK_UP_EVERY)
+    assert "refused" in scene.look()
     assert len(scene.killed) == 1
+
+
+def test_t6_a_look_up_that_hangs_while_s3_answers_ends_an_idle_process_at_once(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(_mount, "HANG_SECONDS", 0.2)
+    monkeypatch.setattr(_mount, "LOOK_UP_SECONDS", 0.2)
+    monkeypatch.setattr(_mount, "look_up_nothing", lambda path: time.sleep(5))
+    cpu = iter(range(1000))
+    monkeypatch.setattr(_mount, "cpu_seconds", lambda config: next(cpu))
+    scene.look(_mount.LOOK_UP_EVERY)
+    mount = (4711, 9)
+    assert mount not in scene.killed, "it works on something"
+    monkeypatch.setattr(_mount, "cpu_seconds", lambda config: 0.5)
+    scene.s3 = {"": "down"}
+    assert "S3 can't be reached" in scene.look()
+    assert mount not in scene.killed
+    scene.s3 = {}
+    assert any("its process does nothing" in scene.look() for _look in range(_mount.LOOK_UP_EVERY))
+    assert mount in scene.killed
+
+
+def test_t6_the_time_that_a_process_has_computed_is_read(monkeypatch: pytest.MonkeyPatch):
+    config = _mount.Config("p", "/p")
+    monkeypatch.setattr(_mount, "unit_states", lambda units: {units[0]: {"MainPID": str(os.getpid())}})
+    before = _mount.cpu_seconds(config)
+    end = time.process_time() + 0.3
+    while time.process_time() < end:
+        pass
+    assert 0.2 < _mount.cpu_seconds(config) - before < 5
+    monkeypatch.setattr(_mount, "unit_states", lambda units: {})
+    assert _mount.cpu_seconds(config) == 0.0
 
 
 def test_a_mount_that_ends_and_comes_back_is_told(scene: Scene):
