@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from ._store import ATTEMPTS, Listed, Store, StoreError, error_code, pause
+from ._store import ATTEMPTS, Listed, Store, StoreError, error_code
 
 with suppress(ImportError):  # reported by AnsibleAWSModule, which needs boto3 itself
     from botocore.exceptions import ClientError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError
@@ -115,7 +115,7 @@ class Catalog:
                 except BODY_ERRORS:  # botocore retries requests, but not the reading of answers
                     if attempt + 1 == ATTEMPTS:
                         raise
-                    pause(attempt)
+                    self.store.pause(attempt)
         raise AssertionError("unreachable")
 
     def put(self, key: str, body: bytes, if_match: str | None = None, if_none_match: bool = False) -> str:

@@ -85,12 +85,12 @@ def run(move: Move, store: Store, warn: Callable[[str], None]) -> dict[str, Any]
     for bucket, owner, (wanted, entries) in zip(move.buckets, to_owners, homes):
         known, uploader = know(catalog, bucket, owner), Uploader(store, bucket, conditional)
         news.append(New(bucket, known, wanted, entries, uploader, Tally(ACTIONS, CHANGES), {}))
-    learns, retried = _Copy(move, catalog, old, news).run()
+    learns = _Copy(move, catalog, old, news).run()
     _warn(move, old, news, warn)
     return {
         "changed": any(new.tally.wrote for new in news) or any(learns),
         "complete": not any(new.tally.count("raced") for new in news),
-        "summary": {**add_up([new.tally for new in news]), "retried": retried},
+        "summary": {**add_up([new.tally for new in news]), "retried": store.retries()},
         "diff": [new.tally.diff(new.bucket, learned) for new, learned in zip(news, learns)],
         "seconds": round(time.monotonic() - started, 3),
     }
@@ -135,8 +135,8 @@ class _Copy:
         self._side = Uploader(catalog.store, catalog.bucket, False)
         self._replaced = f"replaced/{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
 
-    def run(self) -> tuple[list[bool], dict[str, int]]:
-        """For each new bucket whether its manifest changes (or would), and how much had to be done again."""
+    def run(self) -> list[bool]:
+        """For each new bucket whether its manifest changes (or would)."""
         progresses = [] if self._move.check else [self._progress(new) for new in self._news]
         for progress in progresses:
             progress.start()
@@ -151,9 +151,7 @@ class _Copy:
             crew.end()
             for progress in progresses:
                 progress.finish(state)
-        uploaders = [*self._old.uploaders, *(new.uploader for new in self._news), self._side]
-        again = {"count": sum(u.retried for u in uploaders), "bytes": sum(u.retried_bytes for u in uploaders)}
-        return learns, again
+        return learns
 
     def _progress(self, new: New) -> Progress:
         actions, tally = ("copied", "updated", "unchanged"), new.tally

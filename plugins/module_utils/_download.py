@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ._decide import Entry, is_ours
 from ._large import content_of
-from ._store import Listed, Store, error_code, explain, pause
+from ._store import Listed, Store, error_code, explain
 from ._upload import SMALL_MAX, TRIES, Raced, is_awkward, is_final, md5, part_size
 
 _CHANGED = frozenset({"412", "PreconditionFailed", "404", "NoSuchKey"})
@@ -47,7 +47,7 @@ class Downloader:
                 error = caught
                 if is_final(caught):
                     break
-            pause(attempt)
+            self._store.pause(attempt)
         raise explain(error, f"can't read {self.bucket}/{listed.key}", self._store.endpoint_url) from error
 
     def _get(self, listed: Listed, start: int, end: int) -> Object:

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from ._backup import SourceError
-from ._store import Store, error_code, explain, pause
+from ._store import Store, error_code, explain
 from ._upload import MIB, TRIES, is_awkward, is_final
 
 RANGE = 2 * MIB
@@ -55,7 +55,7 @@ class RemoteFile:
                     raise SourceError("was replaced or removed while it was read: run again")
                 if is_final(caught):
                     break
-            pause(attempt)
+            self._store.pause(attempt)
         what = f"can't read the backup s3://{self._bucket}/{self._key}"
         raise explain(error, what, self._store.endpoint_url) from error
 

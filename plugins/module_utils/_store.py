@@ -13,6 +13,7 @@ import datetime
 import os
 import random
 import re
+import threading
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Iterator, MutableMapping
@@ -42,7 +43,9 @@ except ImportError:  # reported by AnsibleAWSModule, which needs boto3 itself
 
 CONNECT_SECONDS = 5
 READ_SECONDS = 60
-ATTEMPTS = 8
+STALL_SECONDS = 20
+ATTEMPTS = 12
+RETRY_SECONDS = 180
 CONNECTIONS = 128
 LOST_SHOWN = 10
 DEFAULT_REGION = "us-east-1"
@@ -253,7 +256,8 @@ def client_config(addressing_style: str) -> Any:
         "connect_timeout": CONNECT_SECONDS,
         "read_timeout": READ_SECONDS,
         "max_pool_connections": CONNECTIONS,
-        "retries": {"mode": "standard", "total_max_attempts": ATTEMPTS},  # exponential, with full jitter
+        # The Store repeats. botocore would stop to when many requests fail, and wouldn't count.
+        "retries": {"mode": "standard", "total_max_attempts": 1},
         "s3": {"addressing_style": addressing_style},
         "ignore_configured_endpoint_urls": True,
         "request_checksum_calculation": "when_required",
@@ -283,9 +287,9 @@ def store_from_module(module: Any) -> Store:
     return store
 
 
-def pause(attempt: int) -> None:
-    """Wait before another try: exponentially longer, with full jitter, at most 20 seconds."""
-    time.sleep(random.uniform(0, min(20, 2**attempt)))  # noqa: S311
+def delay(attempt: int) -> float:
+    """How long to wait before another try: exponentially longer, with full jitter, at most 10 seconds."""
+    return random.uniform(0, min(10, 2**attempt))  # noqa: S311
 
 
 class Store:
@@ -302,6 +306,42 @@ class Store:
         self._virtual = virtual
         self._verify = verify
         self._http: Any = None
+        self._lock = threading.Lock()
+        self._retried = {"count": 0, "bytes": 0}
+        client.meta.events.register("needs-retry.s3", self._after_try)
+
+    def _after_try(
+        self, response: Any, attempts: int, caught_exception: Any, request_dict: Any, **_others: Any
+    ) -> float | None:
+        """botocore tells of each of its tries, and is told after how many seconds it should try again."""
+        began = request_dict["context"].setdefault("adt_began", time.monotonic())
+        if attempts >= ATTEMPTS or time.monotonic() - began > RETRY_SECONDS:
+            return None
+        if response is None:
+            passing = _may_repeat(caught_exception)
+        else:
+            status, code = response[0].status_code, response[1].get("Error", {}).get("Code")
+            passing = status in RETRYABLE_STATUS or code in RETRYABLE_CODES
+        if not passing:
+            return None
+        self._count_retry(0)
+        return delay(attempts - 1)
+
+    def _count_retry(self, size: int) -> None:
+        with self._lock:
+            self._retried["count"] += 1
+            self._retried["bytes"] += size
+
+    def pause(self, attempt: int, size: int = 0) -> None:
+        """Wait before a request is repeated, which sends ``size`` bytes again, and note that."""
+        self._count_retry(size)
+        time.sleep(delay(attempt))
+
+    def retries(self) -> dict[str, int]:
+        """Count and bytes of the requests that were repeated since this was last asked."""
+        with self._lock:
+            found, self._retried = self._retried, {"count": 0, "bytes": 0}
+        return found
 
     @contextmanager
     def errors(self, what: str) -> Iterator[None]:
@@ -404,7 +444,7 @@ class Store:
             except (BotoCoreError, ClientError, HTTPClientError, ET.ParseError, ValueError) as error:
                 if attempt + 1 == ATTEMPTS or not _may_repeat(error):
                     raise self._listing_error(bucket, error) from error
-                pause(attempt)
+                self.pause(attempt)
         raise AssertionError("unreachable")
 
     def _listing_error(self, bucket: str, error: Exception) -> StoreError:
@@ -455,7 +495,8 @@ class Store:
             # Without it SeaweedFS stores a body that was damaged on its way.
             checksum_algorithm="SHA256",
             client_options=self._obstore_client_options(modern),
-            retry_config={"max_retries": 10, "retry_timeout": datetime.timedelta(seconds=120)},
+            # Whoever calls repeats, where it is counted; obstore would do it in silence.
+            retry_config={"max_retries": 0, "retry_timeout": datetime.timedelta(seconds=120)},
         )
 
     def _obstore_client_options(self, modern: bool) -> Any:
@@ -465,7 +506,7 @@ class Store:
             "pool_max_idle_per_host": str(CONNECTIONS),
         }
         # ``timeout`` is for a whole request with its body: large, where a stall is noticed by itself.
-        options.update({"timeout": "3600s", "read_timeout": "20s"} if modern else {"timeout": "300s"})
+        options.update({"timeout": "3600s", "read_timeout": f"{STALL_SECONDS}s"} if modern else {"timeout": "300s"})
         if self._verify is False:
             options["allow_invalid_certificates"] = True
         elif isinstance(self._verify, str):

@@ -60,6 +60,7 @@ class Done(NamedTuple):
 def run(job: Job, store: Store, warn: Callable[[str], None]) -> dict[str, Any]:
     """Do it. Raises SourceError and StoreError; then the manifests claim nothing, and another run converges."""
     started = time.monotonic()
+    store.retries()
     scene = look(job, store)
     done = _by_manifest(scene) or _by_reading(scene, warn)
     _warn_of_state(scene, done.outcomes, warn)
@@ -132,8 +133,6 @@ def _by_reading(scene: Scene, warn: Callable[[str], None]) -> Done:
         crew.end()
         for progress in progresses:
             progress.finish(state)
-    for lane in lanes:
-        lane.pipeline.tally.set("retried", lane.uploader.retried, lane.uploader.retried_bytes)
     _warn_of_risks(lanes, job, warn)
     ends = zip(lanes, after, learns)
     outcomes = [Outcome(lane.branch, lane.pipeline.tally, there, learned) for lane, there, learned in ends]
@@ -252,7 +251,7 @@ def _warn_of_state(scene: Scene, outcomes: list[Outcome], warn: Callable[[str], 
 def _result(scene: Scene, done: Done) -> dict[str, Any]:
     return {
         "changed": any(outcome.tally.wrote or outcome.learns for outcome in done.outcomes),
-        "summary": add_up([outcome.tally for outcome in done.outcomes]),
+        "summary": {**add_up([outcome.tally for outcome in done.outcomes]), "retried": scene.store.retries()},
         "diff": [outcome.tally.diff(outcome.branch.bucket, outcome.learns) for outcome in done.outcomes],
         "sample": sample(chain.from_iterable(outcome.there.values() for outcome in done.outcomes)),
         "backup": {"identity": scene.source.backup.identity, "time": scene.source.backup.time},

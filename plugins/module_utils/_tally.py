@@ -13,7 +13,7 @@ from ._members import LINK_SUFFIX
 from ._store import Listed
 from ._upload import is_awkward
 
-ACTIONS = ("uploaded", "updated", "unchanged", "kept", "kept_deleted", "saved", "pruned", "refused", "retried")
+ACTIONS = ("uploaded", "updated", "unchanged", "kept", "kept_deleted", "saved", "pruned", "refused")
 CHANGES = ("uploaded", "updated", "saved", "pruned")
 REMOVALS = ("pruned", "removed")
 KEYS_SHOWN = 100
@@ -35,10 +35,6 @@ class Tally:
             self._bytes[action] += size
             if action in self._keys:
                 self._keys[action].append(key)
-
-    def set(self, action: str, count: int, size: int) -> None:
-        """Note counts that were kept elsewhere."""
-        self._counts[action], self._bytes[action] = count, size
 
     def count(self, *actions: str) -> int:
         """How many keys had one of these actions."""

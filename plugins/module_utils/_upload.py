@@ -14,12 +14,11 @@ import contextlib
 import hashlib
 import io
 import re
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from ._headers import DEFAULT_TYPE, Headers
-from ._store import RETRYABLE_CODES, Listed, Store, error_code, explain, pause
+from ._store import RETRYABLE_CODES, Listed, Store, error_code, explain
 
 MIB = 1024 * 1024
 SMALL_MAX = 16 * MIB
@@ -30,7 +29,8 @@ COPY_MAX = 512 * MIB
 COPY_PART = 256 * MIB
 # What an object carries besides its bytes: boto3's names in the answer to HEAD, and in a request to write.
 CARRIED = ("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType", "Metadata")
-TRIES = 6
+# With the pauses between them about a minute, which is longer than most stores are away.
+TRIES = 16
 # obstore strips slashes at the ends of a key, and refuses the rest.
 _AWKWARD = re.compile(r"^/|/$|//|(^|/)\.\.?(/|$)|[\x00-\x1f\x7f]")
 _CONFLICTS = frozenset({"412", "409", "PreconditionFailed", "ConditionalRequestConflict"})
@@ -60,9 +60,10 @@ _FINAL = frozenset(
 
 
 def is_final(error: BaseException) -> bool:
-    """Whether another try is useless: what is refused stays so, and what is overloaded was asked often enough below."""
+    """Whether another try is useless: what is refused stays so, and boto3 asks an overloaded store often enough."""
     code = error_code(error)
-    return code in _FINAL or code in RETRYABLE_CODES or (code.isdigit() and int(code) >= 500)
+    by_boto3 = isinstance(getattr(error, "response", None), dict)
+    return code in _FINAL or (by_boto3 and (code in RETRYABLE_CODES or (code.isdigit() and int(code) >= 500)))
 
 
 class Raced(Exception):
@@ -107,9 +108,6 @@ class Uploader:
         self._obstore = store.obstore(bucket)
         self.conditional = conditional and self._knows_conditions()
         self.engine = self._engine()
-        self._lock = threading.Lock()
-        self.retried = 0
-        self.retried_bytes = 0
 
     def _engine(self) -> str:
         if self._obstore is None:
@@ -151,9 +149,12 @@ class Uploader:
             try:
                 etag = self._send(key, body, headers, replaces)
             except Exception as error:
-                if self._landed(key, digest, replaces, error):
+                last = is_final(error) or attempt + 1 == TRIES
+                # Another try of what has succeeded meets its own object, and then we look.
+                unclear = last or error_code(error) in _CONFLICTS | _GONE
+                if unclear and self._landed(key, digest, replaces, error):
                     return digest
-                if is_final(error) or attempt + 1 == TRIES:
+                if last:
                     raise explain(error, what, self._store.endpoint_url) from error
             else:
                 if etag == digest or self._holds(key, digest, len(body)):
@@ -165,20 +166,13 @@ class Uploader:
                         self._store.endpoint_url,
                     )
                 replaces = etag
-            self.count_retry(len(body))
-            pause(attempt)
+            self._store.pause(attempt, len(body))
         raise AssertionError("unreachable")
-
-    def count_retry(self, size: int) -> None:
-        """Note that something had to be sent again."""
-        with self._lock:
-            self.retried += 1
-            self.retried_bytes += size
 
     def _landed(self, key: str, etag: str, replaces: str | None, error: Exception) -> bool:
         """Whether a write that failed has succeeded all the same. Raises Raced when someone else was first.
 
-        A store may commit and then lose the answer; the retry (obstore's own, too) then meets our own object.
+        A store may commit and then lose the answer; the retry then meets our own object.
         """
         code = error_code(error)
         if code in _FINAL:
@@ -256,8 +250,7 @@ class Uploader:
                 error = caught
                 if is_final(caught):
                     break
-            self.count_retry(len(body))
-            pause(attempt)
+            self._store.pause(attempt, len(body))
         raise explain(error, what, self._store.endpoint_url) from error
 
     def finish(self, key: str, upload: str, etags: Sequence[str], replaces: str | None) -> str:
@@ -285,8 +278,7 @@ class Uploader:
                 useless = is_final(error) or error_code(error) == "NoSuchUpload" or isinstance(error, OSError)
                 if useless or attempt + 1 == TRIES:
                     raise explain(error, f"can't write {self.bucket}/{key}", self._store.endpoint_url) from error
-            self.count_retry(0)
-            pause(attempt)
+            self._store.pause(attempt)
         raise AssertionError("unreachable")
 
     def abort(self, key: str, upload: str) -> None:
@@ -312,7 +304,7 @@ class Uploader:
                 error = caught
                 if is_final(caught):
                     break
-            pause(attempt)
+            self._store.pause(attempt)
         raise explain(error, f"can't read {self.bucket}/{key}", self._store.endpoint_url) from error
 
     def copy(self, listed: Listed, to: Uploader, to_key: str) -> str:
@@ -342,8 +334,7 @@ class Uploader:
                 if is_final(error) or attempt + 1 == TRIES:
                     what = f"can't copy {self.bucket}/{listed.key} to {arguments['Bucket']}"
                     raise explain(error, what, self._store.endpoint_url) from error
-            self.count_retry(size)
-            pause(attempt)
+            self._store.pause(attempt, size)
         raise AssertionError("unreachable")
 
     def carried(self, listed: Listed) -> dict[str, Any]:
@@ -389,8 +380,7 @@ class Uploader:
                 return etag
             if closed or is_final(error) or error_code(error) == "NoSuchUpload" or attempt + 1 == TRIES:
                 break
-            self.count_retry(0)
-            pause(attempt)
+            self._store.pause(attempt)
         raise explain(error, f"can't write {self.bucket}/{key}", self._store.endpoint_url) from error
 
     def remove(self, key: str, etag: str) -> None:
