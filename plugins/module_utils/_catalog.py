@@ -9,6 +9,8 @@ store has tags. The tags are what another site sees, which looks into a catalog 
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import secrets
 import time
@@ -29,6 +31,7 @@ STORE_KEY = "store.json"
 SITE_TAG = "adt-assets-site"
 DIRECTORY_TAG = "adt-assets-directory"
 MISSING_CODES = frozenset({"NoSuchKey", "NoSuchBucket", "404"})
+DAMAGED_CODES = frozenset({"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch"})
 CONFLICT_CODES = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
 # What stores that don't know a condition answer to it.
 UNKNOWN_CONDITION_CODES = frozenset({"NotImplemented", "501", "InvalidArgument", "InvalidRequest", "400"})
@@ -104,19 +107,21 @@ class Catalog:
     def get(self, key: str) -> tuple[bytes, str] | None:
         """An object's bytes and its ETag, as put() takes it; None when the object or the catalog is missing."""
         with self.store.errors(f"can't read {key} of catalog {self.bucket}"):
+            error: Exception = OSError("its answers don't fit their ETag")
             for attempt in range(ATTEMPTS):
                 try:
                     answer = self.store.client.get_object(Bucket=self.bucket, Key=key)
-                    return answer["Body"].read(), answer["ETag"]
-                except ClientError as error:
-                    if error_code(error) in MISSING_CODES:
+                    body = answer["Body"].read()
+                    if _fits(body, answer):
+                        return body, answer["ETag"]
+                except ClientError as caught:
+                    if error_code(caught) in MISSING_CODES:
                         return None
                     raise
-                except BODY_ERRORS:  # botocore retries requests, but not the reading of answers
-                    if attempt + 1 == ATTEMPTS:
-                        raise
-                    self.store.pause(attempt)
-        raise AssertionError("unreachable")
+                except BODY_ERRORS as caught:  # botocore retries requests, but not the reading of answers
+                    error = caught
+                self.store.pause(attempt)
+            raise error
 
     def put(self, key: str, body: bytes, if_match: str | None = None, if_none_match: bool = False) -> str:
         """Write an object and return its ETag.
@@ -143,10 +148,24 @@ class Catalog:
                 return present[1]
 
     def _put(self, key: str, body: bytes, condition: dict[str, str]) -> str:
-        answer = self.store.client.put_object(
-            Bucket=self.bucket, Key=key, Body=body, ContentType=_content_type(key), **condition
-        )
-        return answer["ETag"]
+        digest = base64.b64encode(_md5(body).digest()).decode()
+        for attempt in range(ATTEMPTS):
+            try:
+                answer = self.store.client.put_object(
+                    Bucket=self.bucket,
+                    Key=key,
+                    Body=body,
+                    ContentType=_content_type(key),
+                    ContentMD5=digest,
+                    **condition,
+                )
+                if _fits(body, answer):
+                    return answer["ETag"]
+            except ClientError as error:
+                if error_code(error) not in DAMAGED_CODES:
+                    raise
+            self.store.pause(attempt, len(body))
+        raise OSError("the store holds other bytes than were sent: its disk or the network damages data")
 
     def _check_condition(self, key: str, what: str, if_match: str | None) -> None:
         present = self.get(key)
@@ -294,6 +313,15 @@ def read_tags(store: Store, bucket: str) -> dict[str, str] | None:
                 return None
             raise
     return None if tags is None else {tag["Key"]: tag["Value"] for tag in tags}
+
+
+def _md5(body: bytes) -> Any:
+    return hashlib.md5(body, usedforsecurity=False)
+
+
+def _fits(body: bytes, answer: dict[str, Any]) -> bool:
+    """Whether an answer's ETag is that of these bytes. Under SSE-KMS it tells nothing."""
+    return "kms" in answer.get("ServerSideEncryption", "") or answer["ETag"].strip('"') == _md5(body).hexdigest()
 
 
 def _content_type(key: str) -> str:
