@@ -13,13 +13,13 @@ import json
 import secrets
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from ._backup import Backup, format_time
 from ._catalog import Catalog
 from ._decide import Entry
-from ._store import StoreError
+from ._store import Listed, StoreError
 
 FORMAT = 1
 KEEP_SECONDS = 86400
@@ -101,13 +101,10 @@ def read_logs(catalog: Catalog, bucket: str, since: str = "") -> list[Log]:
     """
     found = []
     done: set[tuple[str, int]] = set()
-    for listed in catalog.list(intents_prefix(bucket)):
+    for listed, body in _records(catalog, bucket, since):
         run, number = listed.key.rsplit("/", 1)
-        answer = catalog.get(listed.key) if run.rpartition("/")[2] >= since[:19] else None
-        if answer is None:
-            continue
         try:
-            record = json.loads(answer[0])
+            record = json.loads(body)
             writes = tuple(Write(*row) for row in record["writes"])
             done.update((run, at) for at in record["done"])
             found.append((run, int(number[:-5]), record["time"], listed, writes, tuple(record["prunes"])))
@@ -115,6 +112,26 @@ def read_logs(catalog: Catalog, bucket: str, since: str = "") -> list[Log]:
             raise StoreError(f"{listed.key} of catalog {catalog.bucket} is damaged ({error}): delete it and run again")
     found.sort(key=lambda item: item[:2])
     return [Log(i[3].key, i[2], i[3].mtime, (i[0], i[1]) in done, i[4], i[5]) for i in found]
+
+
+def _records(catalog: Catalog, bucket: str, since: str) -> Iterator[tuple[Listed, bytes]]:
+    """The batches with their content. A listing that ends early would hide some: so two are made where there are any, and
+    the batch after each run's last is asked for by name.
+    """
+    listed = {entry.key: entry for entry in catalog.list(intents_prefix(bucket))}
+    if listed:
+        listed.update((entry.key, entry) for entry in catalog.list(intents_prefix(bucket)))
+    recent = [entry for key, entry in listed.items() if key.rsplit("/", 2)[1] >= since[:19]]
+    lasts = {entry.key.rpartition("/")[0]: entry for entry in sorted(recent)}
+    for entry in recent:
+        answer = catalog.get(entry.key)
+        if answer is not None:
+            yield entry, answer[0]
+    for run, last in lasts.items():
+        number = int(last.key.rpartition("/")[2][:-5]) + 1
+        while (answer := catalog.get(key := f"{run}/{number:06d}.json")) is not None:
+            yield last._replace(key=key), answer[0]
+            number += 1
 
 
 def recall(logs: Iterable[Log], entries: Mapping[str, Entry], there: Mapping[str, str]) -> dict[str, Entry]:

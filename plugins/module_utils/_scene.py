@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from ._backup import SourceError, format_time
@@ -13,7 +14,7 @@ from ._catalog import Catalog, Owner
 from ._decide import OVERWRITE, SAVE, Entry
 from ._inflate import Limits
 from ._journal import Log, read_logs, recall
-from ._manifest import ManifestFile, Synced
+from ._manifest import Manifest, ManifestFile, Synced
 from ._members import parse_root
 from ._pipeline import Board
 from ._source import Source, SourceOptions, open_source
@@ -115,12 +116,18 @@ def owned_bucket(catalog: Catalog, bucket: str, site: str, directory: str, check
 
 def know(catalog: Catalog, bucket: str, owner: Owner | None) -> Known:
     """List a bucket and read what is known of it; ``owner`` is None when it doesn't exist."""
-    there = {listed.key: listed for listed in catalog.store.list(bucket)} if owner is not None else {}
     file = ManifestFile(catalog, bucket)
     manifest = file.read()
     logs = read_logs(catalog, bucket, owner.created) if owner is not None else []
+    there = catalog.store.list_whole(bucket, lambda: _wrote(manifest, logs)) if owner is not None else {}
     recalled = recall(logs, manifest.entries, {key: listed.etag for key, listed in there.items()})
     return Known(there, file, logs, recalled, {**manifest.entries, **recalled} if recalled else manifest.entries)
+
+
+def _wrote(manifest: Manifest, logs: list[Log]) -> Iterator[str]:
+    """The keys that were written into a bucket, and are there unless users have deleted them."""
+    yield from (key for key, entry in manifest.entries.items() if entry.etag and not entry.pruned)
+    yield from (write.key for log in logs if log.done for write in log.writes)
 
 
 def _branch(catalog: Catalog, board: Board, bucket: str, owner: Owner | None) -> Branch:

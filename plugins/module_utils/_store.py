@@ -16,7 +16,7 @@ import re
 import threading
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Collection, Iterable, Iterator, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
@@ -48,6 +48,11 @@ ATTEMPTS = 12
 RETRY_SECONDS = 180
 CONNECTIONS = 128
 LOST_SHOWN = 10
+LISTINGS = 5
+# Of what a listing lacks so many are asked for by name: spread evenly, and the last, where a listing ends early.
+PROBES = 16
+# SeaweedFS keeps such keys under other names, and markers it doesn't list; it answers for them all the same.
+_RENAMED = re.compile(r"^/|/$|//|\\")
 DEFAULT_REGION = "us-east-1"
 RETRYABLE_STATUS = frozenset({429, 500, 502, 503, 504})
 RETRYABLE_CODES = frozenset({"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "Throttling"})
@@ -414,9 +419,33 @@ class Store:
             tokens.add(next_token)
             token = next_token
 
-    def confirm(self, bucket: str, written: Iterable[str]) -> dict[str, Listed]:
+    def list_whole(self, bucket: str, wrote: Callable[[], Iterable[str]]) -> dict[str, Listed]:
+        """A bucket's objects by key, where some of what ``wrote`` names and the listing lacks is asked for by name.
+
+        A listing that ends early would pass for users' deletions. Raises StoreError when it does so again and again.
+        """
+        for attempt in range(LISTINGS):
+            there = {listed.key: listed for listed in self.list(bucket)}
+            missing = sorted(key for key in wrote() if key not in there and not _RENAMED.search(key))
+            asked = missing[:: -(-len(missing) // PROBES) or 1]
+            if not any(self._exists(bucket, key) for key in [*asked, *missing[-1:]]):
+                return there
+            self.pause(attempt)
+        raise self._bad_listing(bucket, "objects that are there aren't listed")
+
+    def _exists(self, bucket: str, key: str) -> bool:
+        with self.errors(f"can't look at {bucket}/{key}"):
+            try:
+                self.client.head_object(Bucket=bucket, Key=key)
+            except ClientError as error:
+                if error_code(error) not in ("404", "NoSuchKey"):
+                    raise
+                return False
+        return True
+
+    def confirm(self, bucket: str, written: Collection[str]) -> dict[str, Listed]:
         """A bucket's objects by key. Raises StoreError when one that was written isn't listed under its own name."""
-        after = {listed.key: listed for listed in self.list(bucket)}
+        after = self.list_whole(bucket, lambda: written)
         lost = [key for key in written if key not in after]
         if lost:
             shown = ", ".join(repr(key) for key in sorted(lost)[:LOST_SHOWN])
