@@ -13,14 +13,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import boto3
 import pytest
 from conftest import remove_bucket
+from faulty import FaultyStore
 
-from ansible_collections.adt.assets.plugins.module_utils import _compare, _copy, _fetch, _sync
+from ansible_collections.adt.assets.plugins.module_utils import _compare, _copy, _fetch, _store, _sync
 from ansible_collections.adt.assets.plugins.module_utils._backup import SourceError
 from ansible_collections.adt.assets.plugins.module_utils._catalog import Catalog
 from ansible_collections.adt.assets.plugins.module_utils._options import errand_from, job_from, move_from, question_from
-from ansible_collections.adt.assets.plugins.module_utils._store import Store, StoreError
+from ansible_collections.adt.assets.plugins.module_utils._store import Store, StoreError, client_config
 
 SITE = "www.example.com"
 ACTIONS = ("uploaded", "updated", "unchanged", "kept", "kept_deleted", "saved", "pruned")
@@ -63,8 +65,11 @@ class Assets:
         assert bool(result.get("failed")) is not ok, result.get("msg", result)
         return result
 
-    def engine(self, name: str, ok: bool = True, check: bool = False, **options: Any) -> Any:
-        """The same without a process of its own, which takes longer to start than most of these tests need."""
+    def engine(self, name: str, ok: bool | None = True, check: bool = False, **options: Any) -> Any:
+        """The same without a process of its own, which takes longer to start than most of these tests need.
+
+        ``ok`` None: it may fail or not.
+        """
         make, work, defaults = ENGINES[name]
         warnings: list[str] = []
         module = SimpleNamespace(params={**DEFAULTS, **defaults, **self.target, **options}, check_mode=check)
@@ -72,7 +77,7 @@ class Assets:
             result = {**work(make(module), self.store, warnings.append), "warnings": warnings}
         except (SourceError, StoreError) as error:
             result = {"failed": True, "msg": str(error)}
-        assert bool(result.get("failed")) is not ok, result.get("msg", result)
+        assert ok is None or bool(result.get("failed")) is not ok, result.get("msg", result)
         return result
 
     def sync(self, src: Any, **options: Any) -> Any:
@@ -111,6 +116,13 @@ class Assets:
         """What a user does through a mount."""
         self.client.delete_object(Bucket=self.bucket, Key=key)
 
+    def forget(self) -> None:
+        """Bucket and catalog as they were at first."""
+        self.empty()
+        for prefix in ("manifests/", "intents/", "status/"):
+            for key in self.catalog_keys(f"{prefix}{self.bucket}"):
+                self.client.delete_object(Bucket=self.catalog, Key=key)
+
     def empty(self) -> None:
         """Remove all objects, many at once."""
         for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket):
@@ -131,6 +143,19 @@ class Assets:
             found = [line.split(" ")[1:3] for line in file]
         starts = tuple(f"/{name}" for name in buckets or (self.bucket, self.catalog))
         return [f"{method} {uri}" for method, uri in found if method in methods and uri.startswith(starts)]
+
+
+def store_at(url: str, s3_options: dict[str, str]) -> Store:
+    """The engine's store, as it makes it itself, behind another address."""
+    client = boto3.client(
+        "s3",
+        endpoint_url=url,
+        aws_access_key_id=s3_options["access_key"],
+        aws_secret_access_key=s3_options["secret_key"],
+        region_name=s3_options["region"],
+        config=client_config("path"),
+    )
+    return Store(client)
 
 
 def counts(result: Any) -> dict[str, int]:
@@ -179,6 +204,30 @@ def assets(run_module: Any, client: Any, new_name: Any, catalog: str, bed: dict[
     Catalog(found.store, catalog).write_owner(found.bucket, SITE, "images")
     yield found
     found.empty()
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pauses before another try, and the time until a silent store is given up, are a tenth of the real ones."""
+    monkeypatch.setattr(_store, "delay", lambda attempt, real=_store.delay: real(attempt) / 10)
+    monkeypatch.setattr(_store, "STALL_SECONDS", 2)
+    monkeypatch.setattr(_store, "READ_SECONDS", 2)
+
+
+@pytest.fixture
+def through(assets: Assets, s3_options: dict[str, str]) -> Iterator[Any]:
+    """Puts a faulty store between the engine and the bed's: ``through(faults, …)`` as FaultyStore takes them."""
+    proxies = []
+
+    def put_between(faults: dict[tuple[str, str], float], only: str = "", **options: Any) -> FaultyStore:
+        keys = (s3_options["access_key"], s3_options["secret_key"])
+        proxies.append(FaultyStore(s3_options["endpoint_url"], faults, only, keys=keys, **options))
+        assets.store = store_at(proxies[-1].url, s3_options)
+        return proxies[-1]
+
+    yield put_between
+    for proxy in proxies:
+        proxy.close()
 
 
 @pytest.fixture
