@@ -23,7 +23,10 @@ from ._store import ATTEMPTS, Listed, Store, StoreError, error_code
 with suppress(ImportError):  # reported by AnsibleAWSModule, which needs boto3 itself
     from botocore.exceptions import ClientError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError
 
-    BODY_ERRORS = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
+    from urllib3.exceptions import HTTPError
+
+    # The last is what breaks off in the body of an error: botocore lets it through.
+    BODY_ERRORS = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError, HTTPError)
 
 FORMAT = 1
 CATALOG_DIRECTORY = "@catalog"

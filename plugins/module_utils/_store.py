@@ -38,6 +38,7 @@ try:
     from botocore.exceptions import ConnectionError as BotoConnectionError
     from botocore.httpsession import URLLib3Session
     from botocore.utils import get_environ_proxies
+    from urllib3.exceptions import HTTPError
 except ImportError:  # reported by AnsibleAWSModule, which needs boto3 itself
     pass
 
@@ -353,7 +354,7 @@ class Store:
         """Turn whatever S3 work in the block raises into a StoreError about ``what``."""
         try:
             yield
-        except (BotoCoreError, ClientError, HTTPClientError, OSError) as error:
+        except (BotoCoreError, ClientError, HTTPClientError, HTTPError, OSError) as error:
             raise explain(error, what, self.endpoint_url) from error
 
     def check_reachable(self) -> None:
