@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import io
 import os
+import socket
 import subprocess
+import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -158,6 +161,17 @@ def store_at(url: str, s3_options: dict[str, str]) -> Store:
     return Store(client)
 
 
+def archive(contents: dict[str, bytes], mode: str = "w:gz") -> bytes:
+    """A backup of a site with these images."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode=mode, format=tarfile.USTAR_FORMAT) as tar:
+        for name, body in contents.items():
+            member = tarfile.TarInfo(f"images/{name}")
+            member.size = len(body)
+            tar.addfile(member, io.BytesIO(body))
+    return packed.getvalue()
+
+
 def counts(result: Any) -> dict[str, int]:
     """The summary's counts that aren't zero."""
     return {name: result["summary"][name]["count"] for name in ACTIONS if result["summary"][name]["count"]}
@@ -204,6 +218,33 @@ def assets(run_module: Any, client: Any, new_name: Any, catalog: str, bed: dict[
     Catalog(found.store, catalog).write_owner(found.bucket, SITE, "images")
     yield found
     found.empty()
+
+
+@pytest.fixture
+def plain_store(tmp_path: Path, run_module: Any, bed: dict[str, str]) -> Iterator[Assets]:
+    """`rclone serve s3`: a store that accepts conditions and honours none."""
+    for name in ("bucket", "catalog"):
+        (tmp_path / "served" / name).mkdir(parents=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    keys = {"access_key": "anaccesskey", "secret_key": "asecretkey", "region": "us-east-1"}
+    command = [
+        "rclone", "serve", "s3", "--addr", f"127.0.0.1:{port}", "--auth-key", "anaccesskey,asecretkey",
+        "--vfs-cache-mode", "off", str(tmp_path / "served"),
+    ]  # fmt: skip
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    store = store_at(f"http://127.0.0.1:{port}", keys)
+    for _attempt in range(50):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.1)
+    found = Assets(run_module, store.client, "bucket", "catalog", bed)
+    Catalog(store, "catalog").write_owner("bucket", SITE, "images")
+    yield found
+    server.terminate()
+    server.wait()
 
 
 @pytest.fixture

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import os
 import random
-import socket
-import subprocess
 import time
 
 import pytest
 
 pytest.register_assert_rewrite("assets")
-from assets import SITE, Assets, contents, counts, pack, store_at
+from assets import contents, counts, pack
 
 from ansible_collections.adt.assets.plugins.module_utils._catalog import Catalog
 
@@ -69,33 +67,6 @@ def test_t3_a_store_that_refuses_all_writes_is_a_clear_failure(assets, site, thr
     assert "failing" in message and "run again" in message and assets.bucket in message
     assert time.monotonic() - started < 30  # a tenth of the real pauses
     assert assets.objects() == {} and not assets.has_manifest()
-
-
-@pytest.fixture
-def plain_store(tmp_path, run_module, bed):
-    """`rclone serve s3`: a store that accepts conditions and honours none."""
-    for name in ("bucket", "catalog"):
-        (tmp_path / "served" / name).mkdir(parents=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    keys = {"access_key": "anaccesskey", "secret_key": "asecretkey", "region": "us-east-1"}
-    command = [
-        "rclone", "serve", "s3", "--addr", f"127.0.0.1:{port}", "--auth-key", "anaccesskey,asecretkey",
-        "--vfs-cache-mode", "off", str(tmp_path / "served"),
-    ]  # fmt: skip
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    store = store_at(f"http://127.0.0.1:{port}", keys)
-    for _attempt in range(50):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        time.sleep(0.1)
-    found = Assets(run_module, store.client, "bucket", "catalog", bed)
-    Catalog(store, "catalog").write_owner("bucket", SITE, "images")
-    yield found
-    server.terminate()
-    server.wait()
 
 
 def test_a_store_without_conditional_writes_is_told_and_works(plain_store, site):

@@ -7,10 +7,8 @@ changed (T3, T4). A run may fail, but it must never claim what isn't so. Full co
 
 from __future__ import annotations
 
-import io
 import os
 import random
-import tarfile
 import threading
 import time
 from collections import Counter
@@ -20,7 +18,7 @@ from typing import Any
 import pytest
 
 pytest.register_assert_rewrite("assets")
-from assets import Assets
+from assets import Assets, archive
 from faulty import FAULTS, FaultyStore
 
 from ansible_collections.adt.assets.plugins.module_utils._catalog import Catalog
@@ -38,17 +36,6 @@ MONDAY, TUESDAY = "2026-06-01T00:00:00Z", "2026-06-02T00:00:00Z"
 LARGE = random.Random(1).randbytes(SMALL_MAX + 1000)
 
 Contents = dict[str, bytes]
-
-
-def archive(contents: Contents) -> bytes:
-    """A backup of a site with these images."""
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=1) as tar:
-        for name, body in contents.items():
-            member = tarfile.TarInfo(f"images/{name}")
-            member.size = len(body)
-            tar.addfile(member, io.BytesIO(body))
-    return packed.getvalue()
 
 
 def digest(body: bytes) -> str:
