@@ -143,7 +143,7 @@ def _lanes(scene: Scene, conditional: bool, crew: Crew) -> list[Lane]:
     side, count = _side(scene), len(scene.branches)
     lanes = []
     for branch in scene.branches:
-        uploader = Uploader(scene.store, branch.bucket, conditional)
+        uploader = Uploader(scene.store, branch.bucket, conditional, looks=True)
         stamped = Backup(scene.source.backup.identity, branch.board.stamp)
         journal = Journal(scene.catalog, branch.bucket, stamped)
         pipeline = Pipeline(branch.board, uploader, journal, side, crew, batch=BATCH_BYTES // count)
@@ -182,7 +182,9 @@ def _confirm(scene: Scene, lane: Lane) -> dict[str, Listed]:
     pipeline = lane.pipeline
     if scene.job.check or not (pipeline.written or pipeline.tally.count("pruned")):
         return lane.branch.board.there
-    return scene.store.confirm(lane.branch.bucket, pipeline.written)
+    after = scene.store.confirm(lane.branch.bucket, pipeline.written)
+    pipeline.raced += sum(after[key].etag != etag for key, etag in pipeline.written.items())
+    return after
 
 
 def _conclude(scene: Scene, lane: Lane) -> bool:

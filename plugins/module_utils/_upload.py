@@ -99,14 +99,16 @@ class Uploader:
     """Writes into one bucket; usable from many threads.
 
     ``conditional``: the store honours If-Match and If-None-Match. ``engine`` names the client that carries the data.
+    ``looks``: where the store can't keep two runs apart, look at a key just before it is written.
     """
 
-    def __init__(self, store: Store, bucket: str, conditional: bool) -> None:
+    def __init__(self, store: Store, bucket: str, conditional: bool, looks: bool = False) -> None:
         self._store = store
         self._client = store.client
         self.bucket = bucket
         self._obstore = store.obstore(bucket)
         self.conditional = conditional and self._knows_conditions()
+        self._looks = looks and not self.conditional
         self.engine = self._engine()
 
     def _engine(self) -> str:
@@ -145,6 +147,7 @@ class Uploader:
         isn't so (as far as the store can tell), StoreError when it can't be written.
         """
         what = f"can't write {self.bucket}/{key}"
+        self._look(key, replaces, digest)
         for attempt in range(TRIES):
             try:
                 etag = self._send(key, body, headers, replaces)
@@ -168,6 +171,11 @@ class Uploader:
                 replaces = etag
             self._store.pause(attempt, len(body))
         raise AssertionError("unreachable")
+
+    def _look(self, key: str, replaces: str | None, digest: str) -> None:
+        there = self.etag(key) if self._looks else replaces
+        if there not in (replaces, digest):
+            raise Raced(there)
 
     def _landed(self, key: str, etag: str, replaces: str | None, error: Exception) -> bool:
         """Whether a write that failed has succeeded all the same. Raises Raced when someone else was first.
@@ -256,6 +264,7 @@ class Uploader:
     def finish(self, key: str, upload: str, etags: Sequence[str], replaces: str | None) -> str:
         """Complete a multipart upload and return its ETag; Raced and StoreError as in put()."""
         expected = multipart_etag(etags)
+        self._look(key, replaces, expected)
         parts = [{"PartNumber": at, "ETag": f'"{etag}"'} for at, etag in enumerate(etags, 1)]
         for attempt in range(TRIES):
             try:
