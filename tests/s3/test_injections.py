@@ -28,7 +28,7 @@ from ansible_collections.adt.assets.plugins.module_utils._upload import PART_SIZ
 
 pytest_plugins = ["assets"]
 SOAK = bool(os.environ.get("ADT_SOAK"))
-INJECTIONS = 10_000 if SOAK else 100
+INJECTIONS, PARTS = (10_000, 4) if SOAK else (100, 1)
 FILES = 100
 # A listing comes in pages of so many keys, so that there are several.
 PAGE = 40
@@ -122,15 +122,16 @@ def some_faults(number: int, rng: random.Random) -> dict[tuple[str, str], float]
     return {**{(kind, "*"): 0.04 for kind in rare}, (often, "*"): share.get(often, rng.uniform(0.1, 0.35))}
 
 
-def test_t4_no_fault_passes_unnoticed(assets, through, s3_options, client, new_name, hurried, monkeypatch):
+@pytest.mark.parametrize("part", range(PARTS))
+def test_t4_no_fault_passes_unnoticed(assets, through, client, new_name, hurried, monkeypatch, part):
     backups = new_name("backups")
     client.create_bucket(Bucket=backups)
     sound = assets.store
     proxy = through({}, page=PAGE)
     trial = Trial(assets, proxy, backups, sound)
-    started, number = time.monotonic(), 0
-    while sum(proxy.injected.values()) < INJECTIONS:
-        rng = random.Random(number)
+    started, number = time.monotonic(), part * len(FAULTS)
+    while sum(proxy.injected.values()) < INJECTIONS // PARTS:
+        rng = random.Random(f"{part} {number}")
         assets.forget()
         trial._there = {}
         without_obstore = number % 5 == 4
@@ -139,13 +140,12 @@ def test_t4_no_fault_passes_unnoticed(assets, through, s3_options, client, new_n
                 patch.setattr(Store, "obstore", lambda self, bucket: None)
             one_site(trial, number, rng)
         number += 1
-        if SOAK and number % 10 == 0:
-            print(number, sum(proxy.injected.values()), dict(trial.outcomes), f"{time.monotonic() - started:.0f} s", flush=True)
-    print(
-        f"T4: {sum(proxy.injected.values())} injections in {number * 3} syncs ({proxy.requests} requests), "
-        f"0 undetected; {dict(trial.outcomes)}; {dict(sorted(proxy.injected.items()))}; "
-        f"{time.monotonic() - started:.0f} s"
-    )
+        if number % 10 == 0 or sum(proxy.injected.values()) >= INJECTIONS // PARTS:
+            print(
+                f"T4, part {part}: {sum(proxy.injected.values())} injections in {proxy.requests} requests, 0 undetected; "
+                f"{dict(trial.outcomes)}; {dict(sorted(proxy.injected.items()))}; {time.monotonic() - started:.0f} s",
+                flush=True,
+            )
 
 
 def one_site(trial: Trial, number: int, rng: random.Random) -> None:
@@ -174,7 +174,7 @@ def one_site(trial: Trial, number: int, rng: random.Random) -> None:
 
 def test_t3_a_store_that_is_away_for_a_while(assets, through, site, client, new_name, request):
     """It answers 503 to all for 30 s in the middle of a run: that is waited for."""
-    seconds = 30 if SOAK else 3
+    seconds = 30 if SOAK else 0.4
     if not SOAK:
         request.getfixturevalue("hurried")
     contents = {f"{number}.jpg": os.urandom(500) for number in range(2000)}
