@@ -249,10 +249,10 @@ def plain_store(tmp_path: Path, run_module: Any, bed: dict[str, str]) -> Iterato
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The pauses before another try are a fiftieth of the real ones, and a silent store is given up after 0.7 s."""
+    """The pauses before another try are a fiftieth of the real ones, and a silent store is given up after 2 s."""
     monkeypatch.setattr(_store, "delay", lambda attempt, real=_store.delay: real(attempt) / 50)
-    monkeypatch.setattr(_store, "STALL_SECONDS", 0.7)
-    monkeypatch.setattr(_store, "READ_SECONDS", 0.7)
+    monkeypatch.setattr(_store, "STALL_SECONDS", 2)
+    monkeypatch.setattr(_store, "READ_SECONDS", 2)
 
 
 @pytest.fixture

@@ -114,11 +114,11 @@ class Trial:
 def some_faults(number: int, rng: random.Random) -> dict[tuple[str, str], float]:
     """One kind of fault often, two others now and then; each kind has its turn."""
     kinds = list(FAULTS)
+    share = {"early": 0.5, "twice": 0.3, "error-200": 0.5, "error-200-done": 0.5, "skew": 0.02}
     if not SOAK:
-        return {(kind, "*"): 0.002 if kind == "skew" else 0.015 for kind in kinds}
+        return {(kind, "*"): share.get(kind, 0.15) / 10 if kind != "early" else 0.3 for kind in kinds}
     often = kinds[number % len(kinds)]
     rare = rng.sample(kinds, 3)
-    share = {"early": 0.5, "twice": 0.3, "error-200": 0.5, "error-200-done": 0.5, "skew": 0.02}
     return {**{(kind, "*"): 0.04 for kind in rare}, (often, "*"): share.get(often, rng.uniform(0.1, 0.35))}
 
 
