@@ -22,7 +22,6 @@ from ._store import ATTEMPTS, Listed, Store, StoreError, error_code
 
 with suppress(ImportError):  # reported by AnsibleAWSModule, which needs boto3 itself
     from botocore.exceptions import ClientError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError
-
     from urllib3.exceptions import HTTPError
 
     # The last is what breaks off in the body of an error: botocore lets it through.

@@ -115,8 +115,10 @@ def read_logs(catalog: Catalog, bucket: str, since: str = "") -> list[Log]:
 
 
 def _records(catalog: Catalog, bucket: str, since: str) -> Iterator[tuple[Listed, bytes]]:
-    """The batches with their content. A listing that ends early would hide some: so two are made where there are any, and
-    the batch after each run's last is asked for by name.
+    """The batches with their content.
+
+    A listing that ends early would hide some: where there are any, two are made, and the batch after each run's last is
+    asked for by name.
     """
     listed = {entry.key: entry for entry in catalog.list(intents_prefix(bucket))}
     if listed:

@@ -13,7 +13,7 @@ import struct
 import threading
 import time
 from email.utils import formatdate
-from typing import Any, NamedTuple, Optional
+from typing import NamedTuple, Optional
 from urllib.parse import parse_qs, urlsplit
 
 from botocore.auth import S3SigV4Auth
@@ -82,6 +82,7 @@ class FaultyStore:
         endpoint: str,
         faults: dict[tuple[str, str], float],
         only: str = "",
+        *,
         seed: int = 2,
         page: int = 0,
         keys: tuple[str, str] = ("", ""),

@@ -43,7 +43,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("faults", FAULTS.values(), ids=FAULTS)
-def test_a_store_that_fails_now_and_then_is_no_failure(assets, site, archive_of, through, hurried, faults):
+def test_a_store_that_fails_now_and_then_is_no_failure(assets, site, archive_of, through, *, hurried, faults):
     """The archive lies in the store too, and there is a large member, so that every kind of request is hit."""
     for number in range(20):
         (site / "images" / f"{number}").write_bytes(os.urandom(500))

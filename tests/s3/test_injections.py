@@ -84,9 +84,7 @@ class Trial:
         bucket, client = self.assets.bucket, self.assets.client
         with ThreadPoolExecutor(8) as pool:
             keys = [listed.key for listed in self.sound.list(bucket, self.prefix)]
-            return dict(
-                zip(keys, pool.map(lambda key: client.get_object(Bucket=bucket, Key=key)["Body"].read(), keys))
-            )
+            return dict(zip(keys, pool.map(lambda key: client.get_object(Bucket=bucket, Key=key)["Body"].read(), keys)))
 
     def _nothing_false(self, wanted: Contents, users: Contents) -> None:
         """After a failure: each object is as it was or as it is to be, nothing else; and what is users' is theirs."""
@@ -125,7 +123,7 @@ def some_faults(number: int, rng: random.Random) -> dict[tuple[str, str], float]
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_t4_no_fault_passes_unnoticed(assets, through, client, new_name, hurried, monkeypatch, part):
+def test_t4_no_fault_passes_unnoticed(assets, through, client, new_name, *, hurried, monkeypatch, part):
     backups = new_name("backups")
     client.create_bucket(Bucket=backups)
     sound = assets.store
@@ -144,8 +142,9 @@ def test_t4_no_fault_passes_unnoticed(assets, through, client, new_name, hurried
         number += 1
         if number % 10 == 0 or sum(proxy.injected.values()) >= INJECTIONS // PARTS:
             print(
-                f"T4, part {part}: {sum(proxy.injected.values())} injections in {proxy.requests} requests, 0 undetected; "
-                f"{dict(trial.outcomes)}; {dict(sorted(proxy.injected.items()))}; {time.monotonic() - started:.0f} s",
+                f"T4, part {part}: {sum(proxy.injected.values())} injections in {proxy.requests} requests,",
+                f"0 undetected; {dict(trial.outcomes)}; {dict(sorted(proxy.injected.items()))};",
+                f"{time.monotonic() - started:.0f} s",
                 flush=True,
             )
 
@@ -175,13 +174,13 @@ def one_site(trial: Trial, number: int, rng: random.Random) -> None:
     trial.sync(tuesday, TUESDAY, wanted, users, again=True)
 
 
-def test_t3_a_store_that_is_away_for_a_while(assets, through, site, client, new_name, request):
+def test_t3_a_store_that_is_away_for_a_while(assets, through, tmp_path, request):
     """It answers 503 to all for 30 s in the middle of a run: that is waited for."""
     seconds = 30 if SOAK else 0.4
     if not SOAK:
         request.getfixturevalue("hurried")
     contents = {f"{number}.jpg": os.urandom(500) for number in range(2000)}
-    packed = site.parent / "b.tar.gz"
+    packed = tmp_path / "b.tar.gz"
     packed.write_bytes(archive(contents))
     sound = assets.store
     proxy = through({})

@@ -27,8 +27,9 @@ SUNDAY, MONDAY, TUESDAY = "2026-05-31T00:00:00Z", "2026-06-01T00:00:00Z", "2026-
 Contents = dict[str, bytes]
 
 
-def build(url: str, s3_options: dict[str, str], target: dict[str, Any], src: str, when: str, at: float) -> Any:
-    """What a build machine does at a moment; its result, also of a failure."""
+def build(url: str, s3_options: dict[str, str], target: dict[str, Any], *run: Any) -> Any:
+    """What a build machine does; its result, also of a failure. ``run``: backup, its time, when to begin."""
+    src, when, at = run
     store = store_at(url, s3_options)
     assets = Assets(None, store.client, target["buckets"][0], target["catalog"], {})
     assets.store = store
