@@ -18,10 +18,11 @@ from ._backup import Backup
 from ._catalog import Catalog
 from ._decide import Entry
 from ._members import parse_root
-from ._store import StoreError
+from ._shard import ALL, COUNT_MAX, Shard
+from ._store import StoreError, pause
 
 FORMAT = 1
-MERGES = 20
+MERGES = 2 * COUNT_MAX
 
 
 class Synced(NamedTuple):
@@ -37,19 +38,36 @@ class Synced(NamedTuple):
         return cls(backup.identity, f"{b'/'.join(parse_root(archive_path)).decode()}|{symlinks}{siblings}")
 
 
+class Shares(NamedTuple):
+    """The backup that is being synced in ``count`` shares, and the numbers of those that are complete."""
+
+    synced: Synced
+    count: int
+    done: tuple[int, ...]
+
+
 class Manifest(NamedTuple):
     """``last``: time of the newest backup that was ever synced, empty for none. ``synced``: None when a run must look
-    at its backup again.
+    at its backup again. ``shares``: None unless some, but not all shares of a backup were synced last.
     """
 
     entries: dict[str, Entry]
     last: str = ""
     synced: Synced | None = None
+    shares: Shares | None = None
+
+    def knows(self, synced: Synced, shard: Shard) -> bool:
+        """Whether this share of a backup is what was synced last, so that it need not be read again."""
+        shares = self.shares
+        if shares and (shares.synced, shares.count) == (synced, shard.count):
+            return shard.number in shares.done
+        return self.synced == synced
 
 
 class Change(NamedTuple):
     """What a run adds to the manifest. ``sees``: it read a whole backup, so ``seen`` of all other keys ends.
     ``whole``: these are all entries there should be, so that what the manifest says of other keys is forgotten.
+    ``shard``: the run saw only the keys of this share.
     """
 
     entries: dict[str, Entry]
@@ -57,6 +75,7 @@ class Change(NamedTuple):
     synced: Synced | None = None
     sees: bool = False
     whole: bool = False
+    shard: Shard = ALL
 
 
 def manifest_key(bucket: str) -> str:
@@ -69,6 +88,8 @@ def render(manifest: Manifest) -> bytes:
     times = sorted({entry.time for entry in manifest.entries.values()})
     number = {time: at for at, time in enumerate(times)}
     head = {"format": FORMAT, "last": manifest.last, "synced": manifest.synced, "times": times}
+    if manifest.shares:
+        head["shares"] = manifest.shares
     lines = [json.dumps(head, sort_keys=True)]
     for key in sorted(manifest.entries):
         entry = manifest.entries[key]
@@ -94,12 +115,16 @@ def parse(body: bytes, bucket: str) -> Manifest:
         rows = json.loads("[" + ",".join(line for line in lines[1:] if line) + "]")
         entries = {row[0]: _entry(row, times) for row in rows}
         synced = Synced(*head["synced"]) if head["synced"] else None
-        return Manifest(entries, head["last"], synced)
+        return Manifest(entries, head["last"], synced, _shares(head.get("shares")))
     except (ValueError, KeyError, TypeError, IndexError, EOFError, OSError, zlib.error) as error:
         raise StoreError(
             f"the manifest {key} is damaged ({error}): delete it from the catalog and run again; "
             "everything that differs from the backup then stays as it is in the bucket"
         )
+
+
+def _shares(found: list[Any] | None) -> Shares | None:
+    return Shares(Synced(*found[0]), int(found[1]), tuple(found[2])) if found else None
 
 
 def _entry(row: list[Any], times: list[str]) -> Entry:
@@ -116,7 +141,8 @@ def merge(newest: Manifest, base: Manifest, change: Change, settle: Callable[[st
     """
     entries = dict(newest.entries)
     if change.sees:
-        entries = {key: entry._replace(seen=0) if entry.seen else entry for key, entry in entries.items()}
+        forget = change.shard.has
+        entries = {k: entry._replace(seen=0) if entry.seen and forget(k) else entry for k, entry in entries.items()}
     if change.whole:
         entries = {key: entry for key, entry in entries.items() if newest.entries[key] != base.entries.get(key)}
     for key, mine in change.entries.items():
@@ -124,9 +150,29 @@ def merge(newest: Manifest, base: Manifest, change: Change, settle: Callable[[st
         if theirs is not None and theirs not in (before, mine) and not _wins(mine, theirs, settle(key)):
             continue
         entries[key] = mine
-    undisturbed = newest is base or newest == base
-    synced = (change.synced if undisturbed else None) if change.sees else newest.synced
-    return Manifest(entries, max(newest.last, change.last), synced)
+    synced, shares = _seen_whole(newest, base, change) if change.sees else (newest.synced, newest.shares)
+    return Manifest(entries, max(newest.last, change.last), synced, shares)
+
+
+def _seen_whole(newest: Manifest, base: Manifest, change: Change) -> tuple[Synced | None, Shares | None]:
+    """What is known to be synced completely after a run that saw a whole backup, or its share of it."""
+    synced, shard = change.synced, change.shard
+    if synced is None or not _undisturbed(newest, base, shard):
+        return None, None
+    if shard.count > 1 and newest.synced == synced:
+        return synced, None
+    done = {shard.number}
+    if newest.shares and (newest.shares.synced, newest.shares.count) == (synced, shard.count):
+        done.update(newest.shares.done)
+    if len(done) == shard.count:
+        return synced, None
+    return None, Shares(synced, shard.count, tuple(sorted(done)))
+
+
+def _undisturbed(newest: Manifest, base: Manifest, shard: Shard) -> bool:
+    if newest is base or newest == base:
+        return True
+    return shard.count > 1 and shard.of(newest.entries) == shard.of(base.entries)
 
 
 def _wins(mine: Entry, theirs: Entry, there: str | None) -> bool:
@@ -175,4 +221,5 @@ class ManifestFile:
             except StoreError as error:
                 if error.kind != "conflict" or attempt + 1 == MERGES:
                     raise
+            pause(min(attempt, 3) - 1)
             newest = self.read()

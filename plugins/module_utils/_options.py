@@ -17,6 +17,7 @@ from ._copy import Move
 from ._fetch import Errand
 from ._inflate import Limits
 from ._scene import Job
+from ._shard import parse_shard
 from ._store import StoreError
 
 WORKERS_MAX = 256
@@ -90,6 +91,7 @@ def job_from(module: Any) -> Job:
         **{name: params[name] for name in ("src", "archive_path", "symlinks", "on_conflict", "prune")},
         backup_time=parse_time(given) if given else "",
         host_label=params["host_label"] or platform.node(),
+        shard=parse_shard(params["shard"] or ""),
         limits=Limits(params["max_unpacked"], params["max_ratio"]),
         check=module.check_mode,
     )

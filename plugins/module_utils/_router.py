@@ -9,20 +9,26 @@ from collections.abc import Sequence
 
 from ._members import Member
 from ._pipeline import Pipeline
+from ._shard import Shard
 from ._spread import Holding, home
 from ._tar import Reader
 from ._upload import SMALL_MAX
 
 
 class Router:
-    """Takes members as a pipeline does; ``holdings`` and ``pipelines`` are in the order of the buckets."""
+    """Takes members as a pipeline does, those of a share; ``holdings`` and ``pipelines`` are in the order of the
+    buckets.
+    """
 
-    def __init__(self, holdings: Sequence[Holding], pipelines: Sequence[Pipeline]) -> None:
+    def __init__(self, holdings: Sequence[Holding], pipelines: Sequence[Pipeline], shard: Shard) -> None:
         self._holdings = holdings
         self._pipelines = pipelines
+        self._shard = shard
 
     def take(self, member: Member, reader: Reader) -> None:
         """Deal with a member; its content is read before this returns."""
+        if not self._shard.has(member.key):
+            return
         if member.size > SMALL_MAX:
             self.flush()  # a part may need the whole budget, so that nothing may be held back meanwhile
         self._pipelines[home(member.key, self._holdings)].take(member, reader)

@@ -17,6 +17,7 @@ from ._journal import Log, read_logs, recall
 from ._manifest import Manifest, ManifestFile, Synced
 from ._members import parse_root
 from ._pipeline import Board
+from ._shard import Shard
 from ._source import Source, SourceOptions, open_source
 from ._spread import Holding, gather
 from ._store import Listed, Store, StoreError
@@ -35,6 +36,7 @@ class Job(NamedTuple):
     on_conflict: str
     host_label: str
     prune: bool
+    shard: Shard
     symlinks: str
     workers: int
     limits: Limits
@@ -54,7 +56,7 @@ class Known(NamedTuple):
 
 
 class Branch(NamedTuple):
-    """One of the buckets; see Known."""
+    """One of the buckets; see Known. Only the keys of the job's share are known here."""
 
     bucket: str
     file: ManifestFile
@@ -94,7 +96,7 @@ def look(job: Job, store: Store) -> Scene:
     # A deliberate restore is the newest word, whatever the age of the backup that it takes.
     now = format_time(time.time()) if job.on_conflict == OVERWRITE else ""
     board = Board({}, {}, "", source.backup, max(source.backup.time, now), job.on_conflict, job.check)
-    branches = [_branch(catalog, board, bucket, owner) for bucket, owner in zip(job.buckets, owners)]
+    branches = [_branch(catalog, board, bucket, owner, job.shard) for bucket, owner in zip(job.buckets, owners)]
     return _as_one(Scene(job, store, catalog, source, branches))
 
 
@@ -130,8 +132,10 @@ def _wrote(manifest: Manifest, logs: list[Log]) -> Iterator[str]:
     yield from (write.key for log in logs if log.done for write in log.writes)
 
 
-def _branch(catalog: Catalog, board: Board, bucket: str, owner: Owner | None) -> Branch:
+def _branch(catalog: Catalog, board: Board, bucket: str, owner: Owner | None, shard: Shard) -> Branch:
     there, file, logs, recalled, entries = know(catalog, bucket, owner)
+    if shard.count > 1:  # what is known of other keys is for other runs, which may be at work now
+        recalled, entries = shard.of(recalled), shard.of(entries)
     return Branch(bucket, file, logs, recalled, board._replace(there=there, entries=entries, last=file.base.last))
 
 

@@ -76,7 +76,7 @@ def _by_manifest(scene: Scene) -> Done | None:
         return None
     outcomes = []
     for branch in scene.branches:
-        known = branch.file.base.synced == scene.synced and not branch.recalled
+        known = branch.file.base.knows(scene.synced, scene.job.shard) and not branch.recalled
         tally = _tally_by_manifest(branch, scene.job) if known else None
         if tally is None:
             return None
@@ -114,7 +114,7 @@ def _by_reading(scene: Scene, warn: Callable[[str], None]) -> Done:
     conditional = catalog.conditional_writes(probe=not job.check)
     crew = Crew(job.workers, BUDGET)
     lanes = _lanes(scene, conditional, crew)
-    router = Router(scene.holdings, [lane.pipeline for lane in lanes])
+    router = Router(scene.holdings, [lane.pipeline for lane in lanes], job.shard)
     progresses = [] if job.check else [_progress(scene, lane) for lane in lanes]
     for progress in progresses:
         progress.start()
@@ -189,14 +189,17 @@ def _confirm(scene: Scene, lane: Lane) -> dict[str, Listed]:
 
 def _conclude(scene: Scene, lane: Lane) -> bool:
     """Write the manifest, then forget the intents; whether the manifest changes (or would)."""
-    file = lane.branch.file
+    file, job = lane.branch.file, scene.job
     change = _change(scene, lane)
     changes = file.would_change(change)
-    if scene.job.check:
+    if job.check:
         return changes
     if changes:
         file.write(change, lane.uploader.etag)
-    lane.journal.remove()
+    if job.shard.count == 1 or scene.catalog.conditional_writes():
+        lane.journal.remove()
+    else:
+        lane.journal.flush()  # another share may still overwrite the manifest; the next run recalls what it lost
     now = time.time()
     for log in lane.branch.logs:
         if settled(log, file.base.entries, now):
@@ -209,14 +212,14 @@ def _change(scene: Scene, lane: Lane) -> Change:
     base = branch.file.base
     entries = {**branch.recalled, **pipeline.changes}
     if job.on_conflict == SAVE:
-        return Change(entries)
+        return Change(entries, shard=job.shard)
     complete = source.stable and not pipeline.raced
     touched = pipeline.tally.wrote or any(entry != _seen_as_before(entry, base, key) for key, entry in entries.items())
     if not source.stable and not touched:
         # A directory has no identity: without news only the time is kept since when it is as it is.
         return Change({}, max(base.last, source.newest_change()))
     last = branch.board.stamp if pipeline.tally.wrote or job.on_conflict == KEEP else source.newest_change()
-    return Change(entries, last, scene.synced if complete else None, sees=True)
+    return Change(entries, last, scene.synced if complete else None, sees=True, shard=job.shard)
 
 
 def _seen_as_before(entry: Entry, base: Manifest, key: str) -> Entry | None:

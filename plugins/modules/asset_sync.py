@@ -46,6 +46,17 @@ options:
       - What users have uploaded is never removed.
     type: bool
     default: false
+  shard:
+    description:
+      - The share of the directory that this run copies, such as V(2/3) for the second of three. At most 64.
+      - All of it by default.
+      - Lets several build machines copy the same backup at the same time. They share the work by a digest of each key,
+        which is the same on every host.
+      - Each share is told, pruned, and copied again by itself. The bucket holds the whole backup when all of them have
+        been copied.
+      - All shares must have the same backup of the same time. For a file or a directory on several hosts, set
+        O(backup_time).
+    type: str
   workers:
     description: How many connections carry data. More are better for a store that is far away.
     type: int
@@ -106,6 +117,16 @@ EXAMPLES = r"""
     directory: images
     catalog: www-example-com-assets-catalog
     on_conflict: overwrite
+
+- name: Copy a large site from all hosts of the play at once
+  adt.assets.asset_sync:
+    src: s3://www-example-com-backups/hourly/webroot.tar.gz
+    archive_path: images
+    bucket: www-example-com-assets-images
+    site: www.example.com
+    directory: images
+    catalog: www-example-com-assets-catalog
+    shard: "{{ ansible_play_hosts_all.index(inventory_hostname) + 1 }}/{{ ansible_play_hosts_all | length }}"
 """
 
 RETURN = r"""
@@ -160,6 +181,7 @@ def main() -> None:
         "on_conflict": {"type": "str", "choices": ["keep", "overwrite", "save"], "default": "keep"},
         "host_label": {"type": "str"},
         "prune": {"type": "bool", "default": False},
+        "shard": {"type": "str"},
         "workers": {"type": "int", "default": 32},
     }
     module = AnsibleAWSModule(argument_spec={**argument_spec(), **TARGET, **spec}, supports_check_mode=True)

@@ -37,7 +37,7 @@ ENGINES: dict[str, Any] = {
     "asset_sync": (
         job_from,
         _sync.run,
-        {"backup_time": None, "on_conflict": "keep", "host_label": None, "prune": False, "workers": 8},
+        {"backup_time": None, "on_conflict": "keep", "host_label": None, "prune": False, "shard": None, "workers": 8},
     ),
     "asset_compare": (
         question_from,

@@ -18,11 +18,13 @@ from ansible_collections.adt.assets.plugins.module_utils._journal import Log, Wr
 from ansible_collections.adt.assets.plugins.module_utils._manifest import (
     Change,
     Manifest,
+    Shares,
     Synced,
     merge,
     parse,
     render,
 )
+from ansible_collections.adt.assets.plugins.module_utils._shard import Shard
 from ansible_collections.adt.assets.plugins.module_utils._store import StoreError
 
 MONDAY, TUESDAY = "2026-06-01", "2026-06-02"
@@ -44,6 +46,7 @@ manifests = st.builds(
     st.dictionaries(st.text(min_size=1), entries, max_size=6),
     st.sampled_from(["", MONDAY]),
     st.sampled_from([None, SYNCED]),
+    st.sampled_from([None, Shares(SYNCED, 3, (1, 3))]),
 )
 
 
@@ -121,6 +124,40 @@ def test_a_run_that_saw_all_ends_what_others_saw():
     base = Manifest({"gone": entry("g", seen=1), "k": entry("k", seen=1)}, MONDAY, SYNCED)
     change = Change({"k": entry("k", seen=1)}, TUESDAY, SYNCED, sees=True)
     assert [found.seen for found in merge(base, base, change, lambda key: None).entries.values()] == [0, 1]
+
+
+def share(number, key, time=TUESDAY, synced=SYNCED):
+    """What share ``number`` of two changes."""
+    return Change({key: entry(key, time=time, seen=1)}, time, synced, sees=True, shard=Shard(number, 2))
+
+
+KEYS = [next(str(n) for n in range(99) if Shard(number, 2).has(str(n))) for number in (1, 2)]
+
+
+def test_shares_that_end_in_any_order_make_a_whole():
+    base = Manifest({"x": entry("x", seen=1)}, MONDAY, Synced("file:/a:1:2", "images|rclonelink"))
+    for first, second in ((1, 2), (2, 1)):
+        half = merge(base, base, share(first, KEYS[first - 1]), lambda key: None)
+        assert (half.synced, half.shares) == (None, Shares(SYNCED, 2, (first,)))
+        assert half.knows(SYNCED, Shard(first, 2)) and not half.knows(SYNCED, Shard(second, 2))
+        assert not half.knows(SYNCED, Shard(1, 1)) and not half.knows(SYNCED, Shard(first, 3))
+        whole = merge(half, base, share(second, KEYS[second - 1]), lambda key: None)  # which began when the first did
+        assert (whole.synced, whole.shares) == (SYNCED, None)
+        assert {key: found.seen for key, found in whole.entries.items()} == {"x": 0, KEYS[0]: 1, KEYS[1]: 1}
+
+
+def test_shares_of_another_backup_begin_anew():
+    base = Manifest({}, MONDAY, None, Shares(SYNCED, 2, (1,)))
+    other = Synced("file:/other:1:2", "images|rclonelink")
+    assert merge(base, base, share(2, "b", synced=other), lambda key: None).shares == Shares(other, 2, (2,))
+    assert merge(base, base, Change({}, TUESDAY, SYNCED, sees=True), lambda key: None) == Manifest({}, TUESDAY, SYNCED)
+    assert merge(base, base, Change({"late": entry("l")}), lambda key: None).shares == base.shares
+
+
+def test_t9_a_share_whose_keys_someone_else_changed_meanwhile_is_not_complete():
+    newest = Manifest({KEYS[0]: entry("other", time=TUESDAY)}, TUESDAY)
+    assert merge(newest, Manifest({}), share(1, KEYS[0]), lambda key: None).shares is None
+    assert merge(newest, Manifest({}), share(2, KEYS[1]), lambda key: None).shares == Shares(SYNCED, 2, (2,))
 
 
 def log(*writes, done=False, time=MONDAY, mtime="2026-06-01T00:00:00Z", prunes=()):
