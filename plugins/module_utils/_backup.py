@@ -7,14 +7,23 @@ from __future__ import annotations
 
 import datetime
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _UTC = datetime.timezone.utc
 _ISO = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?)(\.\d{1,6})?\d*)?\s*(Z|z|[+-]\d\d:?\d\d)?")
 
 
 class SourceError(Exception):
-    """Something about the backup itself, in words for a user: which file or member, what is wrong, what to do."""
+    """Something about the backup itself, in words for a user: which file or member, what is wrong, what to do.
+
+    ``refused``: how many members can't be stored, and their bytes. ``summary``: what was done before.
+    """
+
+    summary: dict[str, Any] | None = None
+
+    def __init__(self, message: str, refused: tuple[int, int] = (0, 0)) -> None:
+        super().__init__(message)
+        self.refused = refused
 
 
 class Backup(NamedTuple):

@@ -30,7 +30,7 @@ from ._catalog import (
 )
 from ._journal import intents_prefix
 from ._manifest import manifest_key
-from ._progress import status_key
+from ._progress import shares_prefix, status_key
 from ._store import DEFAULT_REGION, Store, StoreError, error_code
 
 with suppress(ImportError):  # reported by AnsibleAWSModule, which needs boto3 itself
@@ -186,7 +186,12 @@ def _read_block(store: Store, name: str) -> Optional[bool]:
 
 def _memory(store: Store, request: Request) -> tuple[str, ...]:
     catalog = Catalog(store, request.catalog)
-    places = (manifest_key(request.name), status_key(request.name), intents_prefix(request.name))
+    places = (
+        manifest_key(request.name),
+        status_key(request.name),
+        shares_prefix(request.name),
+        intents_prefix(request.name),
+    )
     try:
         return tuple(listed.key for place in places for listed in catalog.list(place))
     except StoreError as error:

@@ -20,7 +20,7 @@ from ._decide import Entry, is_ours
 from ._download import known_digest
 from ._manifest import Change
 from ._pipeline import dated, tail
-from ._progress import Progress
+from ._progress import Amount, Progress, Status, Work
 from ._scene import Known, know, owned_bucket
 from ._spread import Holding, gather, spread, twins_warning
 from ._store import Listed, Store
@@ -154,10 +154,12 @@ class _Copy:
         return learns
 
     def _progress(self, new: New) -> Progress:
-        actions, tally = ("copied", "updated", "unchanged"), new.tally
-        return Progress(
-            self._catalog, new.bucket, lambda: {"count": tally.count(*actions), "bytes": tally.size(*actions)}
-        )
+        work, actions, tally = Work(), ("copied", "updated", "unchanged"), new.tally
+        work.phase = "copying"
+        work.done = lambda: Amount(tally.count(*actions), tally.size(*actions))
+        whole = Amount(len(new.wanted), sum(wanted.size for wanted in new.wanted.values()))
+        work.whole = lambda: whole
+        return Progress(work, Status(self._catalog, new.bucket))
 
     def _remove_surplus(self, crew: Crew) -> None:
         """Before anything is copied, as a file can stand where a directory is to be."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from ._directory import NOTHING
@@ -22,14 +23,21 @@ class Taker(Protocol):
         """One file, symbolic link, hard link as a file, or directory marker."""
 
 
-def check_first(source: Source, rules: Rules) -> None:
-    """Find what can't be stored before anything is done, where the source can be read twice. Raises SourceError."""
+def check_first(source: Source, rules: Rules, found: Callable[[Member], None] = lambda member: None) -> None:
+    """Find what can't be stored before anything is done, where the source can be read twice. Raises SourceError.
+
+    ``found`` is told of each member, of a hard link without its size.
+    """
     if source.two_passes:
         with naming(source.name):
             survey = Survey(rules)
             for raw, _reader in source.entries(read=False):
-                survey.take(raw)
+                member = survey.take(raw)
+                if member is not None:
+                    found(member)
             survey.finish()
+            for member in (*survey.links, *survey.empty_directories()):
+                found(member)
 
 
 def feed(source: Source, rules: Rules, taker: Taker) -> Survey:

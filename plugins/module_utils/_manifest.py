@@ -39,10 +39,10 @@ class Synced(NamedTuple):
 
 
 class Shares(NamedTuple):
-    """The backup that is being synced in ``count`` shares, and the numbers of those that are complete."""
+    """The backup that is being synced in ``total`` shares, and the numbers of those that are complete."""
 
     synced: Synced
-    count: int
+    total: int
     done: tuple[int, ...]
 
 
@@ -59,7 +59,7 @@ class Manifest(NamedTuple):
     def knows(self, synced: Synced, shard: Shard) -> bool:
         """Whether this share of a backup is what was synced last, so that it need not be read again."""
         shares = self.shares
-        if shares and (shares.synced, shares.count) == (synced, shard.count):
+        if shares and (shares.synced, shares.total) == (synced, shard.total):
             return shard.number in shares.done
         return self.synced == synced
 
@@ -159,20 +159,20 @@ def _seen_whole(newest: Manifest, base: Manifest, change: Change) -> tuple[Synce
     synced, shard = change.synced, change.shard
     if synced is None or not _undisturbed(newest, base, shard):
         return None, None
-    if shard.count > 1 and newest.synced == synced:
+    if shard.total > 1 and newest.synced == synced:
         return synced, None
     done = {shard.number}
-    if newest.shares and (newest.shares.synced, newest.shares.count) == (synced, shard.count):
+    if newest.shares and (newest.shares.synced, newest.shares.total) == (synced, shard.total):
         done.update(newest.shares.done)
-    if len(done) == shard.count:
+    if len(done) == shard.total:
         return synced, None
-    return None, Shares(synced, shard.count, tuple(sorted(done)))
+    return None, Shares(synced, shard.total, tuple(sorted(done)))
 
 
 def _undisturbed(newest: Manifest, base: Manifest, shard: Shard) -> bool:
     if newest is base or newest == base:
         return True
-    return shard.count > 1 and shard.of(newest.entries) == shard.of(base.entries)
+    return shard.total > 1 and shard.of(newest.entries) == shard.of(base.entries)
 
 
 def _wins(mine: Entry, theirs: Entry, there: str | None) -> bool:

@@ -42,10 +42,9 @@ def answer(module: Any, work: Callable[[], dict[str, Any]]) -> None:
     """End a module with the result of its work, or with the error and its kind."""
     try:
         result = work()
-    except SourceError as error:
-        module.fail_json(msg=str(error), kind="source")
-    except StoreError as error:
-        module.fail_json(msg=str(error), kind=error.kind)
+    except (SourceError, StoreError) as error:
+        kind = error.kind if isinstance(error, StoreError) else "source"
+        module.fail_json(msg=str(error), kind=kind, **({"summary": error.summary} if error.summary else {}))
     module.exit_json(**result)
 
 
@@ -92,6 +91,7 @@ def job_from(module: Any) -> Job:
         backup_time=parse_time(given) if given else "",
         host_label=params["host_label"] or platform.node(),
         shard=parse_shard(params["shard"] or ""),
+        progress_file=params["progress_file"] or "",
         limits=Limits(params["max_unpacked"], params["max_ratio"]),
         check=module.check_mode,
     )

@@ -37,6 +37,7 @@ class Job(NamedTuple):
     host_label: str
     prune: bool
     shard: Shard
+    progress_file: str
     symlinks: str
     workers: int
     limits: Limits
@@ -134,7 +135,7 @@ def _wrote(manifest: Manifest, logs: list[Log]) -> Iterator[str]:
 
 def _branch(catalog: Catalog, board: Board, bucket: str, owner: Owner | None, shard: Shard) -> Branch:
     there, file, logs, recalled, entries = know(catalog, bucket, owner)
-    if shard.count > 1:  # what is known of other keys is for other runs, which may be at work now
+    if shard.total > 1:  # what is known of other keys is for other runs, which may be at work now
         recalled, entries = shard.of(recalled), shard.of(entries)
     return Branch(bucket, file, logs, recalled, board._replace(there=there, entries=entries, last=file.base.last))
 

@@ -17,21 +17,21 @@ _Value = TypeVar("_Value")
 
 
 class Shard(NamedTuple):
-    """Share ``number`` (from 1) of ``count``. A key is in the same one on every host and in every version."""
+    """Share ``number`` (from 1) of ``total``. A key is in the same one on every host and in every version."""
 
     number: int
-    count: int
+    total: int
 
     def has(self, key: str) -> bool:
         """Whether a key is in this share."""
-        return self.count == 1 or zlib.crc32(key.encode("utf-8", "surrogatepass")) % self.count == self.number - 1
+        return self.total == 1 or zlib.crc32(key.encode("utf-8", "surrogatepass")) % self.total == self.number - 1
 
     def of(self, found: Mapping[str, _Value]) -> dict[str, _Value]:
         """What is known by key, for the keys of this share."""
         return {key: value for key, value in found.items() if self.has(key)}
 
     def __str__(self) -> str:
-        return f"{self.number}/{self.count}"
+        return f"{self.number}/{self.total}"
 
 
 ALL = Shard(1, 1)

@@ -52,6 +52,9 @@ class Source(Protocol):
     def newest_change(self) -> str:
         """Since when the content is as it is."""
 
+    def part_read(self) -> float:
+        """How much of it the last entries() has read, 0 to 1, where ``two_passes`` is False; elsewhere 0."""
+
 
 def open_source(options: SourceOptions, store: Store) -> Source:
     """The source that an ``src`` names. Raises SourceError or StoreError when there is none."""
@@ -76,7 +79,7 @@ def naming(name: str) -> Iterator[None]:
     try:
         yield
     except SourceError as error:
-        raise SourceError(f"backup {name!r} {error}") from error
+        raise SourceError(f"backup {name!r} {error}", error.refused) from error
 
 
 def _archive_entries(pieces: Iterator[bytes], limits: Limits) -> Iterator[tuple[Raw, Reader]]:
@@ -124,6 +127,9 @@ class LocalArchive:
     def newest_change(self) -> str:
         return self.backup.time
 
+    def part_read(self) -> float:
+        return 0.0
+
 
 class RemoteArchive:
     """An archive in a bucket of the same store."""
@@ -150,12 +156,22 @@ class RemoteArchive:
         modified = parse_time(head["LastModified"].isoformat())
         self.backup = Backup(f"{options.src}:{etag}:{size}:{version}", options.time or modified)
         self._file = RemoteFile(store, bucket, key, etag, size)
+        self._size, self._read = size, 0
 
     def entries(self, read: bool = True) -> Iterator[tuple[Raw, Reader]]:
-        return _archive_entries(self._file.pieces(), self._limits)
+        return _archive_entries(self._counted(), self._limits)
+
+    def _counted(self) -> Iterator[bytes]:
+        self._read = 0
+        for piece in self._file.pieces():
+            yield piece
+            self._read += len(piece)
 
     def newest_change(self) -> str:
         return self.backup.time
+
+    def part_read(self) -> float:
+        return self._read / max(self._size, 1)
 
 
 class Directory:
@@ -179,3 +195,6 @@ class Directory:
 
     def newest_change(self) -> str:
         return self._time or min(format_time(self._walk.newest_change), self.backup.time)
+
+    def part_read(self) -> float:
+        return 0.0

@@ -132,6 +132,8 @@ class StoreError(Exception):
     ``kind`` is ``missing``, ``denied``, ``unreachable``, ``conflict`` or ``other``.
     """
 
+    summary: dict[str, Any] | None = None
+
     def __init__(self, message: str, kind: str = "other") -> None:
         super().__init__(message)
         self.kind = kind

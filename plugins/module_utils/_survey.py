@@ -25,6 +25,7 @@ class Survey:
         self._found = not rules.root
         self._files: set[str] = set()
         self.refused: list[Refusal] = []
+        self._refused_bytes = 0
         self.directories: dict[str, Member] = {}
         self.links: list[Member] = []
 
@@ -39,6 +40,7 @@ class Survey:
             member = self._names.clash(member) or member
         if isinstance(member, Refusal):
             self.refused.append(member)
+            self._refused_bytes += raw.size
             return None
         if member.kind == DIRECTORY:
             self.directories[member.path] = member
@@ -62,7 +64,8 @@ class Survey:
             more = len(self.refused) - REFUSALS_SHOWN
             raise SourceError(
                 f"has {len(self.refused)} member(s) that can't be stored: {shown}"
-                + (f"; and {more} more" if more > 0 else "")
+                + (f"; and {more} more" if more > 0 else ""),
+                (len(self.refused), self._refused_bytes),
             )
         if not self._found:
             raise SourceError(self._missing.message())

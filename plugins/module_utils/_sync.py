@@ -10,25 +10,29 @@ _scene, _inflate, _tar, _survey, _feed, _router (with _spread), _pipeline (with 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any, NamedTuple
 
-from ._backup import Backup
+from ._backup import Backup, SourceError
 from ._crew import Crew
 from ._decide import KEEP, SAVE, Entry, Facts, decide, is_ours, may_prune
 from ._feed import check_first, feed
 from ._journal import Journal, settled
 from ._manifest import Change, Manifest
-from ._members import Rules
+from ._members import Member, Rules
 from ._pipeline import BATCH_BYTES, BUDGET, Pipeline, Side
-from ._progress import Progress
+from ._progress import Amount, Place, Progress, Status, StatusFile, Work
 from ._router import Router
 from ._scene import Branch, Job, Scene, look
 from ._spread import twins_warning
 from ._store import Listed, Store, StoreError
 from ._tally import Tally, add_up, sample
 from ._upload import Uploader
+
+# What can come of a member.
+DEALT = ("uploaded", "updated", "unchanged", "kept", "kept_deleted", "saved")
 
 
 class Lane(NamedTuple):
@@ -61,10 +65,39 @@ def run(job: Job, store: Store, warn: Callable[[str], None]) -> dict[str, Any]:
     """Do it. Raises SourceError and StoreError; then the manifests claim nothing, and another run converges."""
     started = time.monotonic()
     store.retries()
-    scene = look(job, store)
-    done = _by_manifest(scene) or _by_reading(scene, warn)
+    work = Work()
+    tallies: list[Tally] = []
+    try:
+        with _told(work, [StatusFile(job.progress_file)] if job.progress_file else []):
+            scene = look(job, store)
+            done = _by_manifest(scene) or _by_reading(scene, work, tallies, warn)
+    except (SourceError, StoreError) as error:
+        error.summary = _summary_of_failure(error, tallies, store)
+        raise
     _warn_of_state(scene, done.outcomes, warn)
     return {**_result(scene, done), "seconds": round(time.monotonic() - started, 3)}
+
+
+def _summary_of_failure(error: SourceError | StoreError, tallies: list[Tally], store: Store) -> dict[str, dict[str, int]]:
+    """What was done nevertheless, and what can't be."""
+    count, size = error.refused if isinstance(error, SourceError) else (0, 0)
+    summary = add_up(tallies or [Tally()])
+    return {**summary, "refused": {"count": count, "bytes": size}, "retried": store.retries()}
+
+
+@contextmanager
+def _told(work: Work, places: Iterable[Place]) -> Iterator[None]:
+    """Tell of the work while it goes on, and how it ended."""
+    progresses = [Progress(work, place) for place in places]
+    for progress in progresses:
+        progress.start()
+    state = "failed"
+    try:
+        yield
+        state = "done"
+    finally:
+        for progress in progresses:
+            progress.finish(state)
 
 
 # nothing to read
@@ -106,24 +139,22 @@ def _tally_by_manifest(branch: Branch, job: Job) -> Tally | None:
 # reading
 
 
-def _by_reading(scene: Scene, warn: Callable[[str], None]) -> Done:
+def _by_reading(scene: Scene, work: Work, tallies: list[Tally], warn: Callable[[str], None]) -> Done:
     job, catalog = scene.job, scene.catalog
     rules = Rules(scene.source.root, job.symlinks)
-    if scene.source.two_passes:
-        check_first(scene.source, rules)
+    _look_through(scene, rules, work)
     conditional = catalog.conditional_writes(probe=not job.check)
     crew = Crew(job.workers, BUDGET)
     lanes = _lanes(scene, conditional, crew)
     router = Router(scene.holdings, [lane.pipeline for lane in lanes], job.shard)
-    progresses = [] if job.check else [_progress(scene, lane) for lane in lanes]
-    for progress in progresses:
-        progress.start()
-    state = "failed"
+    tallies += [lane.pipeline.tally for lane in lanes]
+    _count_on(scene, tallies, work)
     try:
-        _read(scene, rules, router, crew)
-        after = [_confirm(scene, lane) for lane in lanes]
-        learns = [_conclude(scene, lane) for lane in lanes]
-        state = "done"
+        with _told(work, [] if job.check else [Status(catalog, lane.branch.bucket, job.shard) for lane in lanes]):
+            _read(scene, rules, router, crew)
+            work.phase = "ending"
+            after = [_confirm(scene, lane) for lane in lanes]
+            learns = [_conclude(scene, lane) for lane in lanes]
     except BaseException as error:
         crew.end()
         if not isinstance(error, StoreError) or error.kind == "conflict":  # else the store would have to be waited for
@@ -131,8 +162,6 @@ def _by_reading(scene: Scene, warn: Callable[[str], None]) -> Done:
         raise
     finally:
         crew.end()
-        for progress in progresses:
-            progress.finish(state)
     _warn_of_risks(lanes, job, warn)
     ends = zip(lanes, after, learns)
     outcomes = [Outcome(lane.branch, lane.pipeline.tally, there, learned) for lane, there, learned in ends]
@@ -158,12 +187,35 @@ def _side(scene: Scene) -> Side:
     return Side(scene.catalog, uploader, f"replaced/{now}", f"conflicts/{host}/{now}", host)
 
 
-def _progress(scene: Scene, lane: Lane) -> Progress:
-    actions = ("uploaded", "updated", "unchanged", "kept", "kept_deleted", "saved")
-    tally = lane.pipeline.tally
-    return Progress(
-        scene.catalog, lane.branch.bucket, lambda: {"count": tally.count(*actions), "bytes": tally.size(*actions)}
-    )
+def _look_through(scene: Scene, rules: Rules, work: Work) -> None:
+    """Find what can't be stored, and how much there is, where the source can be read twice."""
+    sizes = [0, 0]
+
+    def found(member: Member) -> None:
+        if scene.job.shard.has(member.key):
+            sizes[0] += 1
+            sizes[1] += member.size
+
+    work.phase = "looking through the backup"
+    work.done = lambda: Amount(*sizes)
+    check_first(scene.source, rules, found)
+    work.whole = lambda: Amount(*sizes) if scene.source.two_passes else None
+
+
+def _count_on(scene: Scene, tallies: list[Tally], work: Work) -> None:
+    """From here on members are done one by one."""
+    source = scene.source
+
+    def done() -> Amount:
+        return Amount(sum(tally.count(*DEALT) for tally in tallies), sum(tally.size(*DEALT) for tally in tallies))
+
+    def guess() -> Amount | None:
+        part = source.part_read()
+        return Amount(*(round(number / part) for number in done())) if part else None
+
+    work.done, work.phase = done, "copying"
+    if not source.two_passes:
+        work.whole, work.estimated = guess, True
 
 
 def _read(scene: Scene, rules: Rules, router: Router, crew: Crew) -> None:
@@ -196,7 +248,7 @@ def _conclude(scene: Scene, lane: Lane) -> bool:
         return changes
     if changes:
         file.write(change, lane.uploader.etag)
-    if job.shard.count == 1 or scene.catalog.conditional_writes():
+    if job.shard.total == 1 or scene.catalog.conditional_writes():
         lane.journal.remove()
     else:
         lane.journal.flush()  # another share may still overwrite the manifest; the next run recalls what it lost

@@ -57,6 +57,12 @@ options:
       - All shares must have the same backup of the same time. For a file or a directory on several hosts, set
         O(backup_time).
     type: str
+  progress_file:
+    description:
+      - A file on the host of the module to which it writes how far it is, as JSON, every second.
+      - In a play this is set for you, and the play's output says how far it is.
+      - The file must not exist, and is removed at the end.
+    type: path
   workers:
     description: How many connections carry data. More are better for a store that is far away.
     type: int
@@ -78,7 +84,10 @@ attributes:
     support: full
     details: Lists at most 100 keys of each kind.
 notes:
-  - Long work writes its progress to C(status/BUCKET.json) in the catalog every few seconds.
+  - While it works, the play's output says every few seconds what is done and left, the rate, and the time to go. The
+    variable C(assets_progress_seconds) says how often, 8 by default, 0 for never.
+  - Long work also writes its progress to C(status/BUCKET.json) in the catalog, with O(shard) to
+    C(status/BUCKET/NUMBER-COUNT.json).
 seealso:
   - module: adt.assets.asset_compare
   - module: adt.assets.asset_fetch
@@ -136,7 +145,8 @@ summary:
     - >-
       C(uploaded) new keys, C(updated) from a newer backup, C(unchanged), C(kept) as the bucket has them,
       C(kept_deleted), C(saved) in the catalog, C(pruned), C(refused) members, and C(retried) requests.
-  returned: success
+    - When it fails, what was done until then, and how many members can't be stored.
+  returned: always, but for wrong options
   type: dict
   sample: {"uploaded": {"count": 20000, "bytes": 400000000}, "kept": {"count": 2, "bytes": 40000}}
 engine:
@@ -182,6 +192,7 @@ def main() -> None:
         "host_label": {"type": "str"},
         "prune": {"type": "bool", "default": False},
         "shard": {"type": "str"},
+        "progress_file": {"type": "path"},
         "workers": {"type": "int", "default": 32},
     }
     module = AnsibleAWSModule(argument_spec={**argument_spec(), **TARGET, **spec}, supports_check_mode=True)

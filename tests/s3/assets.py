@@ -37,7 +37,15 @@ ENGINES: dict[str, Any] = {
     "asset_sync": (
         job_from,
         _sync.run,
-        {"backup_time": None, "on_conflict": "keep", "host_label": None, "prune": False, "shard": None, "workers": 8},
+        {
+            "backup_time": None,
+            "on_conflict": "keep",
+            "host_label": None,
+            "prune": False,
+            "shard": None,
+            "progress_file": None,
+            "workers": 8,
+        },
     ),
     "asset_compare": (
         question_from,
@@ -126,12 +134,13 @@ class Assets:
             for key in self.catalog_keys(f"{prefix}{self.bucket}"):
                 self.client.delete_object(Bucket=self.catalog, Key=key)
 
-    def empty(self) -> None:
+    def empty(self, bucket: str = "") -> None:
         """Remove all objects, many at once."""
-        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket):
+        bucket = bucket or self.bucket
+        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
             keys = [{"Key": entry["Key"]} for entry in page.get("Contents", [])]
             if keys:
-                self.client.delete_objects(Bucket=self.bucket, Delete={"Objects": keys, "Quiet": True})
+                self.client.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
 
     def mark_log(self) -> None:
         """From here on count requests."""
