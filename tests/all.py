@@ -32,7 +32,7 @@ LOGS = CACHE / "logs" / time.strftime("%Y%m%dT%H%M%S")
 GET_PIP = TOP / "tests" / "get_pip_stub.py"
 BED = "{bed}"  # in a stage: the name of the bed that its lane has
 LONG = "long"  # the group of stages that run only when they are named
-SOAK_WEBSERVERS = "3"  # T21's
+SOAK_SIZE = ["--webservers", "3", "--build", "3"]  # T21's, and those that share a backup
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -221,7 +221,7 @@ def bed(name: str) -> Iterator[None]:
     was_up = (
         subprocess.run([*command, "status", "--name", name], stdout=subprocess.DEVNULL, check=False).returncode == 0
     )
-    size = ["--webservers", SOAK_WEBSERVERS] if os.environ.get("ADT_SOAK") else []
+    size = SOAK_SIZE if os.environ.get("ADT_SOAK") else []
     subprocess.run([*command, "up", "--name", name, *size], check=True)
     try:
         yield
