@@ -12,9 +12,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ._backup import SourceError
-from ._tar import DIRECTORY, FILE, HARDLINK, SYMLINK, Raw
+from ._tar import DIRECTORY, FILE, HARDLINK, SPARSE, SYMLINK, Raw
 
 KEY_MAX = 1024
+PART_MAX = 255
 LINK_SUFFIX = ".rclonelink"
 TARGET_MAX = 4096
 
@@ -102,6 +103,8 @@ def _bad_name(path: str, raw: Raw) -> Refusal | None:
         return Refusal(show(raw.name), "has a NUL in its name")
     if len(path.encode()) + (raw.kind == DIRECTORY) > KEY_MAX:
         return Refusal(show(raw.name), f"has a name of more than {KEY_MAX} bytes, the longest that S3 can store")
+    if any(len(part.encode()) > PART_MAX for part in path.split("/")):
+        return Refusal(show(raw.name), f"has a part of more than {PART_MAX} bytes in its name, which no mount can show")
     return None
 
 
@@ -110,6 +113,8 @@ def _by_kind(path: str, raw: Raw, rules: Rules) -> Member | Refusal:
         return Member(path + "/", path, DIRECTORY, 0, raw.mode, raw.uid, raw.gid, raw.mtime)
     if raw.kind == SYMLINK:
         return _symlink(path, raw, rules)
+    if raw.kind == SPARSE:
+        return Refusal(show(raw.name), "is stored with holes: make the backup without tar's --sparse (-S)")
     if raw.kind not in (FILE, HARDLINK):
         return Refusal(show(raw.name), f"is a {raw.kind}, which is no asset: keep it out of the backup")
     return _file(path, raw, rules)

@@ -18,7 +18,7 @@ BLOCK = 512
 HEADER_MAX = 1024 * 1024
 _ZERO = bytes(BLOCK)
 
-FILE, DIRECTORY, SYMLINK, HARDLINK = "file", "directory", "symlink", "hardlink"
+FILE, DIRECTORY, SYMLINK, HARDLINK, SPARSE = "file", "directory", "symlink", "hardlink", "sparse file"
 # https://www.gnu.org/software/tar/manual/html_node/Standard.html
 _KINDS = {
     b"0": FILE,
@@ -31,7 +31,7 @@ _KINDS = {
     b"5": DIRECTORY,
     b"6": "fifo",
     b"D": DIRECTORY,
-    b"S": "sparse file",
+    b"S": SPARSE,
 }
 
 
@@ -239,7 +239,7 @@ def _entry(block: bytes, pax: dict[str, bytes], long_name: bytes, long_link: byt
         uid, gid = _pax_number(pax, "uid", uid, name), _pax_number(pax, "gid", gid, name)
         mtime = _pax_number(pax, "mtime", mtime, name)
         if any(key.startswith("GNU.sparse.") for key in pax):
-            name, kind = pax.get("GNU.sparse.name") or name, "sparse file"
+            name, kind = pax.get("GNU.sparse.name") or name, SPARSE
     if kind == FILE and name.endswith(b"/"):
         kind = DIRECTORY  # as tar did before it had a kind for them
     if size < 0:

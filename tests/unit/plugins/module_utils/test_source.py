@@ -12,6 +12,7 @@ import threading
 from typing import Any
 
 import pytest
+import zstandard
 
 from ansible_collections.adt.assets.plugins.module_utils._backup import SourceError, format_time, parse_time
 from ansible_collections.adt.assets.plugins.module_utils._feed import check_first, feed
@@ -78,6 +79,10 @@ def expected(images):
     return found
 
 
+def zstd(data):
+    return zstandard.ZstdCompressor().compress(data)
+
+
 def archive(site, options, name="b.tar.gz", entry="images"):
     packed = site.parent / name
     subprocess.run(["tar", options, packed, "-C", site, entry], check=True)
@@ -93,6 +98,36 @@ def test_an_archive_gives_what_was_put_in(site, options, entry, fmt):
     taken = take_all(packed, "images")
     assert taken.found == expected(site / "images")
     assert taken.members["a.jpg"][4:8] == (0o640, os.getuid(), os.getgid(), 1700000000)
+
+
+@pytest.mark.parametrize("fmt", ["v7", "oldgnu", "ustar"])
+def test_t20_older_formats_of_tar(site, fmt):
+    packed = site.parent / "b.tar"
+    subprocess.run(["tar", f"--format={fmt}", "-cf", packed, "-C", site, "images"], check=True)
+    assert take_all(packed, "images").found == expected(site / "images")
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstd])
+def test_t20_an_archive_in_several_pieces_as_parallel_packers_make_it(site, compress):
+    plain = archive(site, "-cf", "b.tar").read_bytes()
+    packed = site.parent / "b.packed"
+    packed.write_bytes(b"".join(compress(plain[at : at + 7000]) for at in range(0, len(plain), 7000)))
+    assert take_all(packed, "images").found == expected(site / "images")
+
+
+@pytest.mark.parametrize("fmt", ["gnu", "posix"])
+def test_t20_sparse_files_come_from_a_directory_and_are_refused_in_an_archive_with_what_to_do(site, fmt):
+    with (site / "images" / "holes").open("wb") as file:
+        file.truncate(500_000)
+        file.seek(300_000)
+        file.write(b"data")
+    assert take_all(site, "images").found == expected(site / "images")
+    packed = site.parent / "b.tar"
+    subprocess.run(["tar", f"--format={fmt}", "-cf", packed, "-C", site, "images"], check=True)
+    assert take_all(packed, "images").found == expected(site / "images")
+    subprocess.run(["tar", "-S", f"--format={fmt}", "-cf", packed, "-C", site, "images"], check=True)
+    with pytest.raises(SourceError, match=r"'images/holes' .* without tar's --sparse"):
+        take_all(packed, "images")
 
 
 def test_a_directory_gives_what_is_in_it(site):
