@@ -34,7 +34,7 @@ soak: setup ## Full counts: cutover and way back killed before every step, drain
 capabilities: setup ## Measure what each mount tool can do, and write it into the guide
 	@$(RUN) python benchmarks/capabilities.py
 
-bench: setup ## Compare the sync engine with rclone on the same work
+bench: setup ## Compare the sync engine with all that does the same work, on a running test bed, and write it into the guide
 	@$(RUN) python benchmarks/sync.py
 
 bench-pages: setup ## Compare a WordPress in a bucket with one on disk, on a running test bed

@@ -20,10 +20,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import rst
+
 TOP = Path(__file__).resolve().parent.parent
 TOOLS = sorted(path.stem for path in (TOP / "roles/asset_mount/vars/tools").glob("*.yml"))
 GUIDE = TOP / "docs/docsite/rst/guide_mount_tools.rst"
-BEGIN, END = ".. what follows is written by make capabilities\n", ".. end of what make capabilities writes\n"
 
 
 def measure(tool: str) -> dict[str, Any]:
@@ -35,14 +36,6 @@ def measure(tool: str) -> dict[str, Any]:
     shown = subprocess.run(probe, env=env, check=True, stdout=subprocess.PIPE, text=True).stdout
     subprocess.run(["molecule", "cleanup", "-s", "asset_mount"], cwd=TOP, env=env, check=True, stdout=sys.stderr)
     return json.loads(shown)
-
-
-def table(head: list[str], rows: list[list[str]]) -> str:
-    """A list-table of reStructuredText."""
-    lines = [".. list-table::", "   :header-rows: 1", ""]
-    for row in [head, *rows]:
-        lines += [f"   {'* -' if number == 0 else '  -'} {cell}" for number, cell in enumerate(row)]
-    return "\n".join(lines) + "\n"
 
 
 def answer(worked: bool, seconds: float) -> str:
@@ -77,7 +70,7 @@ def page(measured: dict[str, dict[str, Any]]) -> str:
             for key, what in outage.items()
         ),
     ]
-    return table(["Operation", *tools], operations) + "\n" + table(["Measured", *tools], figures)
+    return rst.table(["Operation", *tools], operations) + "\n" + rst.table(["Measured", *tools], figures)
 
 
 def main() -> None:
@@ -90,8 +83,7 @@ def main() -> None:
     text = page({tool: measure(tool) for tool in chosen or TOOLS})
     print(text)
     if not chosen:
-        before, _mark, rest = GUIDE.read_text().partition(BEGIN)
-        GUIDE.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}")
+        rst.write_between(GUIDE, "make capabilities", text)
 
 
 if __name__ == "__main__":

