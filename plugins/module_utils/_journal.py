@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from ._backup import Backup, format_time
 from ._catalog import Catalog
+from ._crew import Crew
 from ._decide import Entry
 from ._store import Listed, StoreError
 
@@ -83,10 +84,11 @@ class Journal:
         if self._count:
             self.intend(())
 
-    def remove(self) -> None:
-        """The manifest knows it all now."""
+    def remove(self, crew: Crew) -> None:
+        """Let a crew remove it all: the manifest knows it now."""
         for number in range(1, self._count + 1):
-            self._catalog.delete(f"{self._prefix}{number:06d}.json")
+            crew.give(self._catalog.delete, f"{self._prefix}{number:06d}.json")
+        crew.wait()
 
 
 def intents_prefix(bucket: str) -> str:

@@ -48,9 +48,9 @@ def answer(module: Any, work: Callable[[], dict[str, Any]]) -> None:
     module.exit_json(**result)
 
 
-def check_workers(workers: int) -> None:
-    """Raise SourceError for a number of workers that makes no sense."""
-    if not 1 <= workers <= WORKERS_MAX:
+def check_workers(workers: int | None) -> None:
+    """Raise SourceError for a number of workers that makes no sense; None leaves it to the module."""
+    if workers is not None and not 1 <= workers <= WORKERS_MAX:
         raise SourceError(f"workers must be 1 to {WORKERS_MAX}, not {workers}")
 
 

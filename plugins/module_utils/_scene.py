@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 from ._backup import SourceError, format_time
 from ._catalog import Catalog, Owner
@@ -39,7 +39,7 @@ class Job(NamedTuple):
     shard: Shard
     progress_file: str
     symlinks: str
-    workers: int
+    workers: Optional[int]
     limits: Limits
     check: bool
 

@@ -54,6 +54,7 @@ LISTINGS = 5
 PROBES = 16
 # SeaweedFS keeps such keys under other names, and markers it doesn't list; it answers for them all the same.
 _RENAMED = re.compile(r"^/|/$|//|\\")
+ROUND_TRIPS = 3
 DEFAULT_REGION = "us-east-1"
 RETRYABLE_STATUS = frozenset({429, 500, 502, 503, 504})
 RETRYABLE_CODES = frozenset({"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "Throttling"})
@@ -371,6 +372,16 @@ class Store:
                 if attempt == 2 or isinstance(error, SSLError):
                     raise explain(error, "can't use the S3 store", self.endpoint_url) from error
                 time.sleep(random.uniform(0.2, 0.6))  # noqa: S311
+
+    def round_trip(self) -> float:
+        """Seconds from a request to its answer at best, which is how far away the store is. Raises StoreError."""
+        taken = []
+        with self.errors("can't use the S3 store"):
+            for _request in range(ROUND_TRIPS):
+                started = time.monotonic()
+                self._session().send(AWSRequest("GET", self.endpoint_url + "/").prepare())
+                taken.append(time.monotonic() - started)
+        return min(taken)
 
     def credentials(self) -> Any:
         """The credentials in force now, frozen; raises StoreError when there are none."""

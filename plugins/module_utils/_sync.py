@@ -16,7 +16,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from ._backup import Backup, SourceError
-from ._crew import Crew
+from ._crew import Crew, connections
 from ._decide import KEEP, SAVE, Entry, Facts, decide, is_ours, may_prune
 from ._feed import check_first, feed
 from ._journal import Journal, settled
@@ -144,7 +144,7 @@ def _by_reading(scene: Scene, work: Work, tallies: list[Tally], warn: Callable[[
     rules = Rules(scene.source.root, job.symlinks)
     _look_through(scene, rules, work)
     conditional = catalog.conditional_writes(probe=not job.check)
-    crew = Crew(job.workers, BUDGET)
+    crew = Crew(job.workers or connections(scene.store.round_trip()), BUDGET)
     lanes = _lanes(scene, conditional, crew)
     router = Router(scene.holdings, [lane.pipeline for lane in lanes], job.shard)
     tallies += [lane.pipeline.tally for lane in lanes]
@@ -154,7 +154,7 @@ def _by_reading(scene: Scene, work: Work, tallies: list[Tally], warn: Callable[[
             _read(scene, rules, router, crew)
             work.phase = "ending"
             after = [_confirm(scene, lane) for lane in lanes]
-            learns = [_conclude(scene, lane) for lane in lanes]
+            learns = [_conclude(scene, lane, crew) for lane in lanes]
     except BaseException as error:
         crew.end()
         if not isinstance(error, StoreError) or error.kind == "conflict":  # else the store would have to be waited for
@@ -239,7 +239,7 @@ def _confirm(scene: Scene, lane: Lane) -> dict[str, Listed]:
     return after
 
 
-def _conclude(scene: Scene, lane: Lane) -> bool:
+def _conclude(scene: Scene, lane: Lane, crew: Crew) -> bool:
     """Write the manifest, then forget the intents; whether the manifest changes (or would)."""
     file, job = lane.branch.file, scene.job
     change = _change(scene, lane)
@@ -249,7 +249,7 @@ def _conclude(scene: Scene, lane: Lane) -> bool:
     if changes:
         file.write(change, lane.uploader.etag)
     if job.shard.total == 1 or scene.catalog.conditional_writes():
-        lane.journal.remove()
+        lane.journal.remove(crew)
     else:
         lane.journal.flush()  # another share may still overwrite the manifest; the next run recalls what it lost
     now = time.time()

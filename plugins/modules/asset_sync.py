@@ -64,9 +64,10 @@ options:
       - The file must not exist, and is removed at the end.
     type: path
   workers:
-    description: How many connections carry data. More are better for a store that is far away.
+    description:
+      - How many connections carry data.
+      - By default 32, and up to 128 for a store that is far away. How far is measured.
     type: int
-    default: 32
 extends_documentation_fragment:
   - adt.assets.owner
   - adt.assets.buckets
@@ -193,7 +194,7 @@ def main() -> None:
         "prune": {"type": "bool", "default": False},
         "shard": {"type": "str"},
         "progress_file": {"type": "path"},
-        "workers": {"type": "int", "default": 32},
+        "workers": {"type": "int"},
     }
     module = AnsibleAWSModule(argument_spec={**argument_spec(), **TARGET, **spec}, supports_check_mode=True)
     answer(module, lambda: run(job_from(module), store_from_module(module), warn))
