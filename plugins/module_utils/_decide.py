@@ -20,7 +20,7 @@ class Entry(NamedTuple):
     ``size`` and ``digest`` are of that content, or else of the backup's; the digest is the ETag that S3 gives to it:
     the MD5, for a large member that of its parts' MD5s (``parts``, joined). ``time`` is that of the backup it came
     from. ``pruned``: we removed it. ``seen``: in the backup that was synced last, 1 with this content, 2 with another,
-    0 not at all.
+    0 not at all. ``stamp``: that of the file in a directory which had this content; empty when it isn't known.
     """
 
     size: int
@@ -30,6 +30,7 @@ class Entry(NamedTuple):
     parts: str = ""
     pruned: bool = False
     seen: int = 0
+    stamp: str = ""
 
 
 class Verdict(NamedTuple):

@@ -8,7 +8,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ._backup import SourceError
@@ -18,6 +19,9 @@ from ._upload import SMALL_MAX
 
 DEPTH_MAX = 400
 STEADY_TRIES = 5
+# A file that was changed so shortly before it was read could change again without another ctime: Linux sets it by
+# ticks of at most 10 ms, some file systems by seconds.
+RACY_SECONDS, RACY_COARSE_SECONDS = 0.1, 2.1
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _KINDS = {
@@ -54,12 +58,16 @@ def open_below(top: Path, parts: tuple[bytes, ...]) -> int:
 
 
 class DirectoryWalk:
-    """Walks over a directory, in the order of names."""
+    """Walks over a directory, in the order of names.
+
+    ``known(path, size, stamp)`` says which files needn't be read: their reader is UNREAD.
+    """
 
     def __init__(self, top: Path, parts: tuple[bytes, ...]) -> None:
         self._top = top
         self._parts = parts
         self.newest_change = 0.0
+        self.known: Callable[[bytes, int, str], bool] = lambda path, size, stamp: False
 
     def entries(self, read: bool) -> Iterator[tuple[Raw, Reader]]:
         """Every entry with a reader; names are relative to the asset directory.
@@ -111,6 +119,9 @@ class DirectoryWalk:
         if status.st_mode & 0o6000:
             yield _raw(path, FILE, status), NOTHING
             return
+        if self.known(path, status.st_size, _times(status)):
+            yield _raw(path, FILE, status), UNREAD
+            return
         descriptor = _open_file(above, name, path)
         try:
             status = os.fstat(descriptor)
@@ -141,7 +152,18 @@ def _open_file(above: int, name: bytes, path: bytes) -> int:
 def _raw(path: bytes, kind: str, status: os.stat_result, link: bytes | str = b"") -> Raw:
     size = status.st_size if kind == FILE else 0
     mode = stat.S_IMODE(status.st_mode)
-    return Raw(path, kind, size, mode, status.st_uid, status.st_gid, int(status.st_mtime), os.fsencode(link))
+    stamp = _times(status) if kind == FILE and not _is_racy(status) else ""
+    return Raw(path, kind, size, mode, status.st_uid, status.st_gid, int(status.st_mtime), os.fsencode(link), stamp)
+
+
+def _is_racy(status: os.stat_result) -> bool:
+    coarse = status.st_ctime_ns % 1_000_000_000 == 0
+    return time.time() - status.st_ctime < (RACY_COARSE_SECONDS if coarse else RACY_SECONDS)
+
+
+def _times(status: os.stat_result) -> str:
+    """What changes with a file's content: its mtime, and its ctime, which no program can set."""
+    return f"{status.st_mtime_ns:x}-{status.st_ctime_ns:x}"
 
 
 def _read_steady(descriptor: int, path: bytes) -> tuple[os.stat_result, bytes]:
@@ -185,6 +207,7 @@ class _Body:
 
 
 NOTHING = _Body(b"")
+UNREAD = _Body(b"")
 
 
 class _Large:

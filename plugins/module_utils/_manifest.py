@@ -95,6 +95,7 @@ def render(manifest: Manifest) -> bytes:
         entry = manifest.entries[key]
         etag = 0 if entry.etag == entry.digest else entry.etag
         line = [key, entry.size, entry.digest, etag, number[entry.time], entry.seen, int(entry.pruned), entry.parts]
+        line.append(entry.stamp)
         while len(line) > 5 and not line[-1]:
             line.pop()
         lines.append(json.dumps(line, ensure_ascii=False, separators=(",", ":")))
@@ -129,8 +130,8 @@ def _shares(found: list[Any] | None) -> Shares | None:
 
 def _entry(row: list[Any], times: list[str]) -> Entry:
     size, digest, etag, time = row[1:5]
-    seen, pruned, parts = (row[5:] + [0, 0, ""][len(row) - 5 :])[:3]
-    return Entry(size, digest, digest if etag == 0 else etag, times[time], parts, bool(pruned), seen)
+    seen, pruned, parts, stamp = (row[5:] + [0, 0, "", ""][len(row) - 5 :])[:4]
+    return Entry(size, digest, digest if etag == 0 else etag, times[time], parts, bool(pruned), seen, stamp)
 
 
 def merge(newest: Manifest, base: Manifest, change: Change, settle: Callable[[str], str | None]) -> Manifest:

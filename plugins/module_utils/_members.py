@@ -24,7 +24,7 @@ class Member(NamedTuple):
     """Something to store. ``path`` is relative to the asset directory, ``key`` what it is called in the bucket.
 
     ``kind`` is file, directory, symlink or hardlink; ``target`` a symlink's text, or the path of what a hard link
-    links to. ``mtime`` in seconds.
+    links to. ``mtime`` in seconds; ``stamp`` as in Raw.
     """
 
     key: str
@@ -36,6 +36,7 @@ class Member(NamedTuple):
     gid: int
     mtime: int
     target: str = ""
+    stamp: str = ""
 
 
 class Refusal(NamedTuple):
@@ -128,7 +129,7 @@ def _file(path: str, raw: Raw, rules: Rules) -> Member | Refusal:
             show(raw.name), f"ends in {LINK_SUFFIX}, so it would become a link where it is mounted: rename it"
         )
     if raw.kind == FILE:
-        return Member(path, path, FILE, raw.size, raw.mode, raw.uid, raw.gid, raw.mtime)
+        return Member(path, path, FILE, raw.size, raw.mode, raw.uid, raw.gid, raw.mtime, stamp=raw.stamp)
     return _hardlink(path, raw, rules)
 
 

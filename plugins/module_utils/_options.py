@@ -87,7 +87,7 @@ def job_from(module: Any) -> Job:
     given = params["backup_time"]
     return Job(
         **_common(params),
-        **{name: params[name] for name in ("src", "archive_path", "symlinks", "on_conflict", "prune")},
+        **{name: params[name] for name in ("src", "archive_path", "symlinks", "on_conflict", "prune", "read_all")},
         backup_time=parse_time(given) if given else "",
         host_label=params["host_label"] or platform.node(),
         shard=parse_shard(params["shard"] or ""),

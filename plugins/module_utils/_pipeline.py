@@ -14,6 +14,7 @@ from ._backup import Backup
 from ._catalog import Catalog
 from ._crew import Crew
 from ._decide import SAVE, Entry, Facts, Verdict, decide, is_ours, may_prune
+from ._directory import UNREAD
 from ._headers import headers
 from ._journal import Journal, Write
 from ._large import Content, Difference, PartSender, compare_parts, content_of, pieces, split_parts
@@ -112,6 +113,10 @@ class Pipeline:
 
     def take(self, member: Member, reader: Reader) -> None:
         """Deal with a member; its content is read before this returns."""
+        if reader is UNREAD:
+            known = self._board.entries[member.key]
+            self._note(member, self._verdict_unread(known, member.key), Content(known.digest, known.parts))
+            return
         if member.size > SMALL_MAX:
             self._large(member, reader)
             return
@@ -122,6 +127,18 @@ class Pipeline:
         self._batch_bytes += cost
         if len(self._batch) >= BATCH_COUNT or self._batch_bytes >= self._batch_max:
             self.flush()
+
+    def knows(self, key: str, size: int, stamp: str) -> bool:
+        """Whether a file's content is known by its size and stamp, and nothing is to be written of it."""
+        known = self._board.entries.get(key)
+        if known is None or not known.stamp or (known.size, known.stamp) != (size, stamp):
+            return False
+        verdict = self._verdict_unread(known, key)
+        return not (verdict.writes or verdict.adopt or verdict.action == "saved")
+
+    def _verdict_unread(self, known: Entry, key: str) -> Verdict:
+        there = self._board.there.get(key)
+        return self._verdict(key, is_ours(there.etag if there else None, known), known.digest)
 
     def flush(self) -> None:
         """Let the members that were taken so far be written."""
@@ -207,7 +224,7 @@ class Pipeline:
         self._count(member, verdict)
         seen = 0 if self._board.on_conflict == SAVE else 1
         self.changes[member.key] = Entry(
-            member.size, content.digest, etag, self._board.stamp, content.parts, False, seen
+            member.size, content.digest, etag, self._board.stamp, content.parts, False, seen, member.stamp
         )
 
     def _lost_race(self, member: Member, content: Content, raced: Raced) -> None:
@@ -228,11 +245,15 @@ class Pipeline:
         fresh = 0 if board.on_conflict == SAVE else 1
         if verdict.writes or known is None or (verdict.adopt and there is not None):
             etag = there.etag if there and verdict.adopt else ""
-            self.changes[key] = Entry(member.size, content.digest, etag, board.stamp, content.parts, False, fresh)
+            self.changes[key] = Entry(
+                member.size, content.digest, etag, board.stamp, content.parts, False, fresh, member.stamp
+            )
         elif board.on_conflict != SAVE:
             # What users have made anew isn't pruned any more: when they delete it, it stays deleted.
             pruned = known.pruned and there is None
-            self.changes[key] = known._replace(seen=1 if known.digest == content.digest else 2, pruned=pruned)
+            same = known.digest == content.digest
+            stamp = (member.stamp or known.stamp) if same else ""
+            self.changes[key] = known._replace(seen=1 if same else 2, pruned=pruned, stamp=stamp)
 
     # files that lost against the bucket, kept in the catalog
 

@@ -33,6 +33,14 @@ class Router:
             self.flush()  # a part may need the whole budget, so that nothing may be held back meanwhile
         self._pipelines[home(member.key, self._holdings)].take(member, reader)
 
+    def knows(self, path: bytes, size: int, stamp: str) -> bool:
+        """Whether the file of that path is as it was when it was read last, and nothing is to be done with it."""
+        try:
+            key = path.decode()
+        except UnicodeDecodeError:
+            return False
+        return self._pipelines[home(key, self._holdings)].knows(key, size, stamp)
+
     def flush(self) -> None:
         """Let the members that were taken so far be written."""
         for pipeline in self._pipelines:

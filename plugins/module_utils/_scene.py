@@ -41,6 +41,7 @@ class Job(NamedTuple):
     symlinks: str
     workers: Optional[int]
     limits: Limits
+    read_all: bool
     check: bool
 
 

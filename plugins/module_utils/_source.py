@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -54,6 +54,9 @@ class Source(Protocol):
 
     def part_read(self) -> float:
         """How much of it the last entries() has read, 0 to 1, where ``two_passes`` is False; elsewhere 0."""
+
+    def pass_over(self, known: Callable[[bytes, int, str], bool]) -> None:
+        """Don't read files that are known by path, size and stamp: their reader is UNREAD. Archives have none."""
 
 
 def open_source(options: SourceOptions, store: Store) -> Source:
@@ -130,6 +133,9 @@ class LocalArchive:
     def part_read(self) -> float:
         return 0.0
 
+    def pass_over(self, known: Callable[[bytes, int, str], bool]) -> None:
+        pass
+
 
 class RemoteArchive:
     """An archive in a bucket of the same store."""
@@ -173,6 +179,9 @@ class RemoteArchive:
     def part_read(self) -> float:
         return self._read / max(self._size, 1)
 
+    def pass_over(self, known: Callable[[bytes, int, str], bool]) -> None:
+        pass
+
 
 class Directory:
     """A directory on this host. Nothing tells cheaply whether it changed, so every run looks at all of it."""
@@ -198,3 +207,6 @@ class Directory:
 
     def part_read(self) -> float:
         return 0.0
+
+    def pass_over(self, known: Callable[[bytes, int, str], bool]) -> None:
+        self._walk.known = known

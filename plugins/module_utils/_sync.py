@@ -219,6 +219,8 @@ def _count_on(scene: Scene, tallies: list[Tally], work: Work) -> None:
 
 
 def _read(scene: Scene, rules: Rules, router: Router, crew: Crew) -> None:
+    if not scene.job.read_all:
+        scene.source.pass_over(router.knows)
     feed(scene.source, rules, router)
     router.flush()
     crew.wait()
@@ -244,8 +246,9 @@ def _conclude(scene: Scene, lane: Lane, crew: Crew) -> bool:
     file, job = lane.branch.file, scene.job
     change = _change(scene, lane)
     changes = file.would_change(change)
+    learns = changes and file.would_change(_unstamped(change, file.base))
     if job.check:
-        return changes
+        return learns
     if changes:
         file.write(change, lane.uploader.etag)
     if job.shard.total == 1 or scene.catalog.conditional_writes():
@@ -256,7 +259,7 @@ def _conclude(scene: Scene, lane: Lane, crew: Crew) -> bool:
     for log in lane.branch.logs:
         if settled(log, file.base.entries, now):
             scene.catalog.delete(log.name)
-    return changes
+    return learns
 
 
 def _change(scene: Scene, lane: Lane) -> Change:
@@ -268,15 +271,25 @@ def _change(scene: Scene, lane: Lane) -> Change:
     complete = source.stable and not pipeline.raced
     touched = pipeline.tally.wrote or any(entry != _seen_as_before(entry, base, key) for key, entry in entries.items())
     if not source.stable and not touched:
-        # A directory has no identity: without news only the time is kept since when it is as it is.
-        return Change({}, max(base.last, source.newest_change()))
+        # A directory has no identity: without news only the time is kept since when it is as it is, and the stamps.
+        stamped = {key: base.entries[key]._replace(stamp=entry.stamp) for key, entry in entries.items()}
+        return Change(stamped, max(base.last, source.newest_change()))
     last = branch.board.stamp if pipeline.tally.wrote or job.on_conflict == KEEP else source.newest_change()
     return Change(entries, last, scene.synced if complete else None, sees=True, shard=job.shard)
 
 
 def _seen_as_before(entry: Entry, base: Manifest, key: str) -> Entry | None:
     known = base.entries.get(key)
-    return known._replace(seen=entry.seen) if known else None
+    return known._replace(seen=entry.seen, stamp=entry.stamp) if known else None
+
+
+def _unstamped(change: Change, base: Manifest) -> Change:
+    """A change without what only spares the next run work: that is no news."""
+    entries = {
+        key: entry._replace(stamp=base.entries[key].stamp) if key in base.entries else entry
+        for key, entry in change.entries.items()
+    }
+    return change._replace(entries=entries)
 
 
 def _warn_of_risks(lanes: list[Lane], job: Job, warn: Callable[[str], None]) -> None:

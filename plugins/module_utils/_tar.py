@@ -36,7 +36,10 @@ _KINDS = {
 
 
 class Raw(NamedTuple):
-    """An entry as the source has it: names are bytes, ``kind`` one of the constants or a word for anything else."""
+    """An entry as the source has it: names are bytes, ``kind`` one of the constants or a word for anything else.
+
+    ``stamp`` changes whenever the content does; empty where nothing tells that.
+    """
 
     name: bytes
     kind: str
@@ -46,6 +49,7 @@ class Raw(NamedTuple):
     gid: int
     mtime: int
     link: bytes = b""
+    stamp: str = ""
 
 
 class Reader(Protocol):

@@ -63,6 +63,14 @@ options:
       - In a play this is set for you, and the play's output says how far it is.
       - The file must not exist, and is removed at the end.
     type: path
+  read_all:
+    description:
+      - Read every file of a directory that is O(src).
+      - >-
+        By default a file isn't read whose size, mtime and ctime are those that it had when an earlier run read it,
+        as long as there is nothing to do with what it had then.
+    type: bool
+    default: false
   workers:
     description:
       - How many connections carry data.
@@ -194,6 +202,7 @@ def main() -> None:
         "prune": {"type": "bool", "default": False},
         "shard": {"type": "str"},
         "progress_file": {"type": "path"},
+        "read_all": {"type": "bool", "default": False},
         "workers": {"type": "int"},
     }
     module = AnsibleAWSModule(argument_spec={**argument_spec(), **TARGET, **spec}, supports_check_mode=True)

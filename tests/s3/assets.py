@@ -44,6 +44,7 @@ ENGINES: dict[str, Any] = {
             "prune": False,
             "shard": None,
             "progress_file": None,
+            "read_all": False,
             "workers": 8,
         },
     ),
