@@ -92,7 +92,8 @@ def rclone(task: Task) -> Run:
     """Fetch the archive, unpack it, sync the tree: rclone with the settings that were fastest."""
     remote, transfers = rclone_remote(task), 128 if task.far else 32
     scratch, packed = scratch_of(task)
-    tuned = [f"--transfers={transfers}", f"--checkers={transfers}", *RCLONE_TUNED]
+    # Without --checksum a second run asks for the mtime of each object by itself.
+    tuned = [f"--transfers={transfers}", f"--checkers={transfers}", "--checksum", *RCLONE_TUNED]
     fetch = ["rclone", "copyto", remote + task.src[len("s3://") :], str(packed), "--multi-thread-streams=4"]
     sync = ["rclone", "sync", str(scratch / "images"), remote + task.bucket, *tuned]
     return measure([fetch, untar(packed, scratch), sync], {**task.place.env, "RCLONE_CONFIG": os.devnull})
