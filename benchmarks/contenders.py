@@ -48,12 +48,16 @@ class Task(NamedTuple):
 Contender = Callable[[Task], Run]
 
 
-def asset_sync(task: Task, obstore: bool = True) -> Run:
-    """The module as Ansible runs it on a host."""
+def claim(task: Task) -> None:
+    """Say whose the bucket is, as asset_bucket does when it makes one."""
     from ansible_collections.adt.assets.plugins.module_utils._catalog import Catalog
     from ansible_collections.adt.assets.plugins.module_utils._store import Store
 
     Catalog(Store(task.place.client), task.catalog).write_owner(task.bucket, SITE, "images")
+
+
+def asset_sync(task: Task, obstore: bool = True) -> Run:
+    """The module as Ansible runs it on a host."""
     from_s3 = task.src.startswith("s3://")
     args = {
         "src": task.src,

@@ -25,7 +25,7 @@ from typing import Optional
 import corpora
 import report
 import rst
-from contenders import CONTENDERS, FETCH, OURS, RCLONE, SHORT, Task
+from contenders import CONTENDERS, FETCH, OURS, RCLONE, SHORT, Task, claim
 from measure import Failed, Run
 from places import BED, Place, in_memory, seaweedfs
 from report import AGAIN, Case, Results
@@ -77,12 +77,15 @@ class Bench:
         with place.far(delay) as endpoint:
             for number in range(self._options.rounds):
                 for who in self.chosen(names, number):
-                    task = Task(
-                        place, endpoint, f"s3://{backups}/{ARCHIVE}", place.bucket("images"), catalog, self._work,
-                        delay > 0,
-                    )  # fmt: skip
+                    task = self.task(place, endpoint, f"s3://{backups}/{ARCHIVE}", catalog)
                     self.run(case, corpus.files, who, task, again=who in (OURS, RCLONE) and not delay)
         place.clear()
+
+    def task(self, place: Place, endpoint: str, src: str, catalog: str) -> Task:
+        """A copy into a bucket of its own."""
+        task = Task(place, endpoint, src, place.bucket("images"), catalog, self._work, endpoint != place.endpoint)
+        claim(task)
+        return task
 
     def run(self, case: Case, files: int, who: str, task: Task, again: bool) -> None:
         """One run with a count of what arrived, and a second one where nothing changed."""
@@ -110,7 +113,7 @@ class Bench:
         corpus = corpora.corpus("100k")
         folder, catalog = corpora.unpacked(corpus), place.bucket("catalog")
         case = Case(DIRECTORY, place.name, 0)
-        task = Task(place, place.endpoint, str(folder), place.bucket("images"), catalog, self._work, False)
+        task = self.task(place, place.endpoint, str(folder), catalog)
         self.note(case, corpus.files, OURS, CONTENDERS[OURS](task))
         for _round in range(self._options.rounds):
             self.note(case, corpus.files, OURS + AGAIN, CONTENDERS[OURS](task))
@@ -124,10 +127,7 @@ class Bench:
             backups, catalog = place.bucket("backups"), place.bucket("catalog")
             place.client.upload_file(str(corpus.packed), backups, ARCHIVE)
             for contender in who:
-                task = Task(
-                    place, place.endpoint, f"s3://{backups}/{ARCHIVE}", place.bucket("images"), catalog, self._work,
-                    False,
-                )  # fmt: skip
+                task = self.task(place, place.endpoint, f"s3://{backups}/{ARCHIVE}", catalog)
                 first, again = self._requests(contender, task)
                 if name == "1k":
                     self.results.requests[contender] = first
