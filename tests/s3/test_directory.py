@@ -55,7 +55,7 @@ def test_p5_what_was_read_once_is_only_looked_at(assets, images, opened):
     assert not again["changed"] and opened
 
 
-def test_h2_a_file_that_keeps_size_and_mtime_is_read_when_it_was_written(assets, images, opened):
+def test_p5_a_file_that_keeps_size_and_mtime_is_read_when_it_was_written(assets, images, opened):
     assets.sync(images.parent)
     opened.clear()
     path = next(path for path in sorted(images.rglob("*")) if path.is_file() and path.stat().st_size)
