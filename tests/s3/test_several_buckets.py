@@ -264,11 +264,11 @@ def test_bad_lists_of_buckets(several, site):
 def test_t1_a_run_that_ended_between_two_manifests_converges(several, site, monkeypatch):
     conclude, concluded = _sync._conclude, []
 
-    def die(scene, lane):
+    def die(scene, lane, crew):
         if concluded:
             raise KeyboardInterrupt
         concluded.append(lane)
-        return conclude(scene, lane)
+        return conclude(scene, lane, crew)
 
     monkeypatch.setattr(_sync, "_conclude", die)
     backup = pack(site, mtime=MONDAY)
