@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 import zlib
 from collections.abc import Sequence
 from typing import Any, Callable, NamedTuple
@@ -19,7 +20,7 @@ from ._catalog import Catalog
 from ._decide import Entry
 from ._members import parse_root
 from ._shard import ALL, COUNT_MAX, Shard
-from ._store import StoreError, pause
+from ._store import StoreError, delay
 
 FORMAT = 1
 MERGES = 2 * COUNT_MAX
@@ -222,5 +223,5 @@ class ManifestFile:
             except StoreError as error:
                 if error.kind != "conflict" or attempt + 1 == MERGES:
                     raise
-            pause(min(attempt, 3) - 1)
+            time.sleep(delay(min(attempt, 3) - 1))
             newest = self.read()

@@ -34,11 +34,15 @@ class Router:
         self._pipelines[home(member.key, self._holdings)].take(member, reader)
 
     def knows(self, path: bytes, size: int, stamp: str) -> bool:
-        """Whether the file of that path is as it was when it was read last, and nothing is to be done with it."""
+        """Whether the file of that path is as it was when it was read last, and nothing is to be done with it; or is of
+        another share.
+        """
         try:
             key = path.decode()
         except UnicodeDecodeError:
             return False
+        if not self._shard.has(key):
+            return True
         return self._pipelines[home(key, self._holdings)].knows(key, size, stamp)
 
     def flush(self) -> None:

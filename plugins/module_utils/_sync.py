@@ -72,17 +72,16 @@ def run(job: Job, store: Store, warn: Callable[[str], None]) -> dict[str, Any]:
             scene = look(job, store)
             done = _by_manifest(scene) or _by_reading(scene, work, tallies, warn)
     except (SourceError, StoreError) as error:
-        error.summary = _summary_of_failure(error, tallies, store)
+        error.summary = {**_summary_of_failure(error, tallies), "retried": store.retries()}
         raise
     _warn_of_state(scene, done.outcomes, warn)
     return {**_result(scene, done), "seconds": round(time.monotonic() - started, 3)}
 
 
-def _summary_of_failure(error: SourceError | StoreError, tallies: list[Tally], store: Store) -> dict[str, dict[str, int]]:
+def _summary_of_failure(error: SourceError | StoreError, tallies: list[Tally]) -> dict[str, dict[str, int]]:
     """What was done nevertheless, and what can't be."""
     count, size = error.refused if isinstance(error, SourceError) else (0, 0)
-    summary = add_up(tallies or [Tally()])
-    return {**summary, "refused": {"count": count, "bytes": size}, "retried": store.retries()}
+    return {**add_up(tallies or [Tally()]), "refused": {"count": count, "bytes": size}}
 
 
 @contextmanager
