@@ -13,9 +13,8 @@ import time
 import pytest
 
 pytest.register_assert_rewrite("assets")
-from assets import SITE, Assets, pack
+from assets import SITE, Assets, pack, store_at
 from faulty import FaultyStore
-from test_faults import store_at
 
 from ansible_collections.adt.assets.plugins.module_utils import _upload
 from ansible_collections.adt.assets.plugins.module_utils._catalog import Catalog
@@ -287,8 +286,8 @@ def test_what_only_the_metadata_tells_is_mirrored_too(copy):
     assert copy.client.head_object(Bucket=copy.names[0], Key="k")["Metadata"] == {"mode": "33152"}
 
 
-def test_t3_t4_a_store_that_fails_now_and_then_is_no_failure(copy, s3_options, small_parts):
-    faults = {(fault, method): 0.1 for fault in ("refuse", "lose", "reset") for method in ("PUT", "POST")}
+def test_t3_t4_a_store_that_fails_now_and_then_is_no_failure(copy, s3_options, small_parts, hurried):
+    faults = {(fault, method): 0.2 for fault in ("503", "lose", "reset-answer") for method in ("PUT", "POST")}
     for number in range(20):
         copy.old.edit(f"k{number}", bytes(number))
     copy.old.edit("d/", b"")
@@ -300,9 +299,10 @@ def test_t3_t4_a_store_that_fails_now_and_then_is_no_failure(copy, s3_options, s
     try:
         result = copy.run()
     finally:
-        proxy.shutdown()
-        proxy.server_close()
-    assert counts(result)["copied"] == 22 and result["complete"] and set(proxy.injected) == {"refuse", "lose", "reset"}
+        proxy.close()
+    assert (
+        counts(result)["copied"] == 22 and result["complete"] and set(proxy.injected) == {"503", "lose", "reset-answer"}
+    )
     assert copy.new.objects() == copy.old.objects() and copy.kept(copy.names[0]) == {"surplus": b"2"}
 
 
