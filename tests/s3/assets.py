@@ -54,7 +54,11 @@ ENGINES: dict[str, Any] = {
         {"digest": "manifest", "accept_history": False, "accept_kept": False, "workers": 8},
     ),
     "asset_copy": (move_from, _copy.run, {"workers": 8}),
-    "asset_fetch": (errand_from, _fetch.run, {"aside": None, "owner": "root", "group": "root", "workers": 8}),
+    "asset_fetch": (
+        errand_from,
+        _fetch.run,
+        {"aside": None, "owner": "root", "group": "root", "only": [], "without": [], "workers": 8},
+    ),
 }
 
 
