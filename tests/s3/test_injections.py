@@ -28,7 +28,7 @@ from ansible_collections.adt.assets.plugins.module_utils._upload import PART_SIZ
 
 pytest_plugins = ["assets"]
 SOAK = bool(os.environ.get("ADT_SOAK"))
-INJECTIONS, PARTS = (10_000, 4) if SOAK else (100, 1)
+INJECTIONS, PARTS = (10_000, 4) if SOAK else (50, 1)
 FILES = 100
 # A listing comes in pages of so many keys, so that there are several.
 PAGE = 40

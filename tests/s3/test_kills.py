@@ -29,7 +29,7 @@ from ansible_collections.adt.assets.plugins.module_utils._upload import md5
 
 pytest_plugins = ["assets"]
 SOAK = bool(os.environ.get("ADT_SOAK"))
-KILLS, FILES = (500, 10_000) if SOAK else (5, 1_000)
+KILLS, FILES = (500, 10_000) if SOAK else (2, 1_000)
 
 
 class Site:

@@ -20,7 +20,7 @@ from assets import Assets, archive, store_at
 
 pytest_plugins = ["assets"]
 SOAK = bool(os.environ.get("ADT_SOAK"))
-RACES = 200 if SOAK else 4
+RACES = 200 if SOAK else 2
 FILES = 150
 SUNDAY, MONDAY, TUESDAY = "2026-05-31T00:00:00Z", "2026-06-01T00:00:00Z", "2026-06-02T00:00:00Z"
 
