@@ -70,7 +70,7 @@ CHUNK = 1 << 20
 # something up, which may cost S3 requests; after how many failures of either in a row the process is killed.
 LOOK_SECONDS = 1.0
 ALIVE_SECONDS = 2.5
-LOOK_UP_EVERY = 6
+LOOK_UP_EVERY = 5
 FAILURES = 3
 # A look-up that takes HANG_SECONDS has the process killed at once when that does nothing for a second (IDLE_SECONDS of
 # CPU time at most) and S3 answers others within SOON_SECONDS. One that works may have to list a large directory.
