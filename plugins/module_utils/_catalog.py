@@ -9,8 +9,6 @@ store has tags. The tags are what another site sees, which looks into a catalog 
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import secrets
 import time
@@ -19,6 +17,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from ._store import ATTEMPTS, Listed, Store, StoreError, error_code
+from ._upload import content_md5, md5
 
 with suppress(ImportError):  # reported by AnsibleAWSModule, which needs boto3 itself
     from botocore.exceptions import ClientError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError
@@ -150,7 +149,6 @@ class Catalog:
                 return present[1]
 
     def _put(self, key: str, body: bytes, condition: dict[str, str]) -> str:
-        digest = base64.b64encode(_md5(body).digest()).decode()
         for attempt in range(ATTEMPTS):
             try:
                 answer = self.store.client.put_object(
@@ -158,7 +156,7 @@ class Catalog:
                     Key=key,
                     Body=body,
                     ContentType=_content_type(key),
-                    ContentMD5=digest,
+                    ContentMD5=content_md5(md5(body)),
                     **condition,
                 )
                 if _fits(body, answer):
@@ -317,13 +315,9 @@ def read_tags(store: Store, bucket: str) -> dict[str, str] | None:
     return None if tags is None else {tag["Key"]: tag["Value"] for tag in tags}
 
 
-def _md5(body: bytes) -> Any:
-    return hashlib.md5(body, usedforsecurity=False)
-
-
 def _fits(body: bytes, answer: dict[str, Any]) -> bool:
     """Whether an answer's ETag is that of these bytes. Under SSE-KMS it tells nothing."""
-    return "kms" in answer.get("ServerSideEncryption", "") or answer["ETag"].strip('"') == _md5(body).hexdigest()
+    return "kms" in answer.get("ServerSideEncryption", "") or answer["ETag"].strip('"') == md5(body)
 
 
 def _content_type(key: str) -> str:

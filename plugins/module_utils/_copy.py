@@ -20,7 +20,7 @@ from ._decide import Entry, is_ours
 from ._download import known_digest
 from ._manifest import Change
 from ._pipeline import dated, tail
-from ._progress import Amount, Progress, Status, Work
+from ._progress import Amount, Progress, Status, Work, told
 from ._scene import Known, know, owned_bucket
 from ._spread import Holding, gather, spread, twins_warning
 from ._store import Listed, Store
@@ -138,20 +138,14 @@ class _Copy:
     def run(self) -> list[bool]:
         """For each new bucket whether its manifest changes (or would)."""
         progresses = [] if self._move.check else [self._progress(new) for new in self._news]
-        for progress in progresses:
-            progress.start()
-        crew = Crew(self._move.workers, 0)
-        state = "failed"
-        try:
-            self._remove_surplus(crew)
-            self._copy(crew)
-            learns = [self._conclude(new) for new in self._news]
-            state = "done"
-        finally:
-            crew.end()
-            for progress in progresses:
-                progress.finish(state)
-        return learns
+        with told(progresses):
+            crew = Crew(self._move.workers, 0)
+            try:
+                self._remove_surplus(crew)
+                self._copy(crew)
+                return [self._conclude(new) for new in self._news]
+            finally:
+                crew.end()
 
     def _progress(self, new: New) -> Progress:
         work, actions, tally = Work(), ("copied", "updated", "unchanged"), new.tally

@@ -19,6 +19,7 @@ from ._crew import Crew
 from ._download import Object, known_digest
 from ._large import content_of
 from ._members import LINK_SUFFIX, link_problem
+from ._names import within
 from ._store import Listed, Store, StoreError
 from ._tally import KEYS_SHOWN, sample
 from ._tree import Attributes, Tree, is_leftover, path_problem
@@ -55,12 +56,8 @@ class Errand(NamedTuple):
 
     def concerns(self, path: str) -> bool:
         """Whether the errand is about a path."""
-        chosen = not self.only or any(_lies_in(path, directory) for directory in self.only)
-        return chosen and not any(_lies_in(path, directory) for directory in self.without)
-
-
-def _lies_in(path: str, directory: str) -> bool:
-    return path == directory or path.startswith(f"{directory}/")
+        chosen = not self.only or any(within(path, directory) for directory in self.only)
+        return chosen and not any(within(path, directory) for directory in self.without)
 
 
 class Wish(NamedTuple):

@@ -1,7 +1,7 @@
 # Copyright (c) adt.assets contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Names made from paths: buckets, ids, systemd units, exclude patterns. Pure; no other place makes one."""
+"""Paths, and names made from them: buckets, ids, systemd units, exclude patterns. Pure; no other place makes one."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ _IPV4 = re.compile(r"\d+\.\d+\.\d+\.\d+")
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 _RESERVED_STARTS = ("xn--", "sthree-", "amzn-s3-demo-")
 _RESERVED_ENDS = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
+
+
+def within(inner: str, outer: str) -> bool:
+    """Whether a path is another one, or lies below it; both without a slash at the end."""
+    return inner == outer or inner.startswith(outer + "/")
 
 
 def _digest(text: str) -> str:

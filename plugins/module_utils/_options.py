@@ -19,6 +19,7 @@ from ._inflate import Limits
 from ._scene import Job
 from ._shard import parse_shard
 from ._store import StoreError
+from ._tree import path_problem
 
 WORKERS_MAX = 256
 # The doc fragments owner.py, buckets.py and source.py say what these mean.
@@ -116,8 +117,9 @@ def errand_from(module: Any) -> Errand:
 def _below(option: str, paths: list[str]) -> tuple[str, ...]:
     """Directories below another one, without slashes at their ends. Raises SourceError."""
     for path in paths:
-        if path.startswith("/") or {"", ".", ".."} & set(path.rstrip("/").split("/")):
-            raise SourceError(f"{option} has {path!r}, which is not a directory below dest, such as wp-content/themes")
+        problem = path_problem(path.rstrip("/"))
+        if problem:
+            raise SourceError(f"{option} has {path!r}, which {problem}; name directories such as wp-content/themes")
     return tuple(path.rstrip("/") for path in paths)
 
 

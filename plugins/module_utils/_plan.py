@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from ._applications import NONE, Application
-from ._names import bucket_flaw, bucket_name, catalog_name, directory_id, distinct_id, unit_name
+from ._names import bucket_flaw, bucket_name, catalog_name, directory_id, distinct_id, unit_name, within
 from ._template import Problem, Template
 from ._tools import BuildStyle, Tool
 
@@ -455,7 +455,7 @@ def _check_writing(notes: _Notes, directories: list[_Directory], tool: Tool, app
 def _inside(paths: Iterable[str], directories: list[_Directory]) -> list[str]:
     """Those of some paths below the webroot that lie in one of the directories."""
     mounted = [d for d in directories if d.inside]
-    return [path for path in paths if any(d.whole_webroot or _within(path, d.archive_path) for d in mounted)]
+    return [path for path in paths if any(d.whole_webroot or within(path, d.archive_path) for d in mounted)]
 
 
 def _directories(reader: _Reader, webroot: str, dotted: str) -> list[_Directory]:
@@ -569,7 +569,7 @@ def _apart(reader: _Reader, directories: list[_Directory]) -> list[_Directory]:
         both = f"{shown(clash.written)} and {shown(directory.written)}"
         if directory.path == clash.path:
             reader.fault(DIRECTORIES, f"{both} are the same directory", "name it once")
-        elif _within(directory.path, clash.path) or _within(clash.path, directory.path):
+        elif within(directory.path, clash.path) or within(clash.path, directory.path):
             reader.fault(
                 DIRECTORIES, f"{both}: one lies in the other", "keep only the outer one, or only the inner one"
             )
@@ -579,13 +579,9 @@ def _apart(reader: _Reader, directories: list[_Directory]) -> list[_Directory]:
     return kept
 
 
-def _within(inner: str, outer: str) -> bool:
-    return inner == outer or inner.startswith(outer + "/")
-
-
 def _overlap(one: _Directory, two: _Directory) -> bool:
     pairs = ((one.path, two.path), (one.archive_path, two.archive_path))
-    return any(_within(a, b) or _within(b, a) for a, b in pairs)
+    return any(within(a, b) or within(b, a) for a, b in pairs)
 
 
 def _buckets(
@@ -664,7 +660,7 @@ def _missing_uploads(notes: _Notes, plan: dict[str, Any], application: Applicati
     paths = {
         name: name if name.startswith("/") else f"{plan['webroot']}/{name}" for name in application.asset_directories
     }
-    missing = [name for name, path in paths.items() if not any(_within(path, outer) for outer in mounted)]
+    missing = [name for name, path in paths.items() if not any(within(path, outer) for outer in mounted)]
     if missing:
         where = f"{application.title} keeps its users' uploads in {', '.join(missing)}"
         notes.advice.append(f"{where}, which {DIRECTORIES} does not name: they stay on each webserver")

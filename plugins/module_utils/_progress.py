@@ -10,7 +10,8 @@ import os
 import threading
 import time
 from collections import deque
-from contextlib import suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Callable, NamedTuple, Protocol
 
 from ._catalog import Catalog, utc_now
@@ -173,3 +174,17 @@ def outlook(done: Amount, whole: Amount | None, before: tuple[float, Amount], no
         "per_second": rates.record(),
         "seconds_left": round(max(waits)) if waits else None,
     }
+
+
+@contextmanager
+def told(progresses: Collection[Progress]) -> Iterator[None]:
+    """Tell of the work in the block while it goes on, and how it ended."""
+    for progress in progresses:
+        progress.start()
+    state = "failed"
+    try:
+        yield
+        state = "done"
+    finally:
+        for progress in progresses:
+            progress.finish(state)

@@ -10,8 +10,7 @@ _scene, _inflate, _tar, _survey, _feed, _router (with _spread), _pipeline (with 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -23,7 +22,7 @@ from ._journal import Journal, settled
 from ._manifest import Change, Manifest
 from ._members import Member, Rules
 from ._pipeline import BATCH_BYTES, BUDGET, Pipeline, Side
-from ._progress import Amount, Place, Progress, Status, StatusFile, Work
+from ._progress import Amount, Progress, Status, StatusFile, Work, told
 from ._router import Router
 from ._scene import Branch, Job, Scene, look
 from ._spread import twins_warning
@@ -68,7 +67,7 @@ def run(job: Job, store: Store, warn: Callable[[str], None]) -> dict[str, Any]:
     work = Work()
     tallies: list[Tally] = []
     try:
-        with _told(work, [StatusFile(job.progress_file)] if job.progress_file else []):
+        with told([Progress(work, StatusFile(job.progress_file))] if job.progress_file else []):
             scene = look(job, store)
             done = _by_manifest(scene) or _by_reading(scene, work, tallies, warn)
     except (SourceError, StoreError) as error:
@@ -82,21 +81,6 @@ def _summary_of_failure(error: SourceError | StoreError, tallies: list[Tally]) -
     """What was done nevertheless, and what can't be."""
     count, size = error.refused if isinstance(error, SourceError) else (0, 0)
     return {**add_up(tallies or [Tally()]), "refused": {"count": count, "bytes": size}}
-
-
-@contextmanager
-def _told(work: Work, places: Iterable[Place]) -> Iterator[None]:
-    """Tell of the work while it goes on, and how it ended."""
-    progresses = [Progress(work, place) for place in places]
-    for progress in progresses:
-        progress.start()
-    state = "failed"
-    try:
-        yield
-        state = "done"
-    finally:
-        for progress in progresses:
-            progress.finish(state)
 
 
 # nothing to read
@@ -149,7 +133,8 @@ def _by_reading(scene: Scene, work: Work, tallies: list[Tally], warn: Callable[[
     tallies += [lane.pipeline.tally for lane in lanes]
     _count_on(scene, tallies, work)
     try:
-        with _told(work, [] if job.check else [Status(catalog, lane.branch.bucket, job.shard) for lane in lanes]):
+        places = [] if job.check else [Status(catalog, lane.branch.bucket, job.shard) for lane in lanes]
+        with told([Progress(work, place) for place in places]):
             _read(scene, rules, router, crew)
             work.phase = "ending"
             after = [_confirm(scene, lane) for lane in lanes]

@@ -79,6 +79,11 @@ def md5(data: bytes) -> str:
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
+def content_md5(digest: str) -> str:
+    """The header Content-MD5 for a body of this hex MD5: the store refuses another one."""
+    return base64.b64encode(bytes.fromhex(digest)).decode()
+
+
 def is_awkward(key: str) -> bool:
     """Whether obstore would rename or refuse a key."""
     return _AWKWARD.search(key) is not None
@@ -214,7 +219,7 @@ class Uploader:
                 Bucket=self.bucket,
                 Key=key,
                 Body=body,
-                ContentMD5=base64.b64encode(bytes.fromhex(md5(body))).decode(),
+                ContentMD5=content_md5(md5(body)),
                 ContentType=headers.content_type,
                 Metadata=headers.metadata,
                 **self._condition(replaces),
@@ -249,7 +254,7 @@ class Uploader:
                     UploadId=upload,
                     PartNumber=number,
                     Body=io.BytesIO(body),  # botocore copies plain bytes once more
-                    ContentMD5=base64.b64encode(bytes.fromhex(digest)).decode(),
+                    ContentMD5=content_md5(digest),
                 )
                 etag = answer["ETag"].strip('"')
                 if etag == digest or "kms" in answer.get("ServerSideEncryption", ""):

@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import random
 import socket
 import subprocess
+import sys
 import tarfile
 import time
 from collections.abc import Iterator
@@ -18,7 +21,7 @@ from typing import Any
 
 import boto3
 import pytest
-from conftest import remove_bucket
+from conftest import module_path, remove_bucket
 from faulty import FaultyStore
 
 from ansible_collections.adt.assets.plugins.module_utils import _compare, _copy, _fetch, _store, _sync
@@ -160,6 +163,27 @@ class Assets:
             found = [line.split(" ")[1:3] for line in file]
         starts = tuple(f"/{name}" for name in buckets or (self.bucket, self.catalog))
         return [f"{method} {uri}" for method, uri in found if method in methods and uri.startswith(starts)]
+
+
+def spawn(
+    assets: Assets, s3_options: dict[str, str], work: Path, src: Path, stdout: int = subprocess.PIPE, **options: Any
+) -> subprocess.Popen:
+    """A sync as a process of its own, for those that run at once or are killed."""
+    args = {**s3_options, **assets.target, "src": str(src), "archive_path": "images", **options}
+    file = work / f"args-{time.time_ns()}.json"
+    file.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": args}))
+    env = {"PYTHONPATH": module_path(), "PATH": os.environ["PATH"], "HOME": str(work)}
+    command = [sys.executable, "-m", "ansible_collections.adt.assets.plugins.modules.asset_sync", str(file)]
+    return subprocess.Popen(command, env=env, stdout=stdout, stderr=subprocess.STDOUT)
+
+
+def many(site: Path, count: int, seed: int, size: int) -> None:
+    """Fill a webroot with so many files of so many bytes; others with another seed."""
+    images = site / "images" / "many"
+    images.mkdir(exist_ok=True)
+    rng = random.Random(seed)
+    for number in range(count):
+        (images / f"{number}.jpg").write_bytes(rng.randbytes(size))
 
 
 def store_at(url: str, s3_options: dict[str, str]) -> Store:

@@ -8,19 +8,15 @@ Full counts with ADT_SOAK (``make soak``).
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
 pytest.register_assert_rewrite("assets")
-from assets import Assets, archive
-from conftest import module_path
+from assets import Assets, archive, spawn
 
 from ansible_collections.adt.assets.plugins.module_utils._catalog import Catalog
 from ansible_collections.adt.assets.plugins.module_utils._journal import read_logs
@@ -76,27 +72,9 @@ class Site:
             assets.delete(deleted)
 
 
-class Runs:
-    """asset_sync as processes of their own."""
-
-    def __init__(self, assets: Assets, s3_options: dict[str, str], work: Path) -> None:
-        self._assets, self._s3_options, self._work = assets, s3_options, work
-
-    def start(self, backup: Path, when: str) -> subprocess.Popen:
-        args = {
-            **self._s3_options, **self._assets.target,
-            "src": str(backup), "archive_path": "images", "backup_time": when, "prune": True,
-        }  # fmt: skip
-        file = self._work / "args.json"
-        file.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": args}))
-        env = {"PYTHONPATH": module_path(), "PATH": os.environ["PATH"], "HOME": str(self._work)}
-        command = [sys.executable, "-m", "ansible_collections.adt.assets.plugins.modules.asset_sync", str(file)]
-        return subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
 def test_t1_one_run_after_a_kill_converges(assets, s3_options, bed, tmp_path):
     rng = random.Random(5)
-    site, runs = Site(rng), Runs(assets, {**s3_options, "endpoint_url": bed["S3_DIRECT"]}, tmp_path)
+    site, options = Site(rng), {**s3_options, "endpoint_url": bed["S3_DIRECT"]}
     backup, span, began, number, kills, wrote = tmp_path / "backup.tar", 0.0, time.monotonic(), 0, 0, 0
     while kills < KILLS:
         when = site.next_backup(number)
@@ -104,7 +82,7 @@ def test_t1_one_run_after_a_kill_converges(assets, s3_options, bed, tmp_path):
         backup.write_bytes(archive(site.backup, "w:"))
         known = set(ManifestFile(Catalog(assets.store, assets.catalog), assets.bucket).read().entries)
         before = set(assets.intents())
-        process = runs.start(backup, when)
+        process = spawn(assets, options, tmp_path, backup, subprocess.DEVNULL, backup_time=when, prune=True)
         started = time.monotonic()
         try:
             process.wait(rng.uniform(0.4, 1) * span if span else None)

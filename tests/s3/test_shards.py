@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import subprocess
-import sys
 import time
 from collections import Counter
 from urllib.parse import unquote
@@ -17,8 +15,7 @@ from urllib.parse import unquote
 import pytest
 
 pytest.register_assert_rewrite("assets")
-from assets import contents, counts, pack
-from conftest import module_path
+from assets import contents, counts, many, pack, spawn
 
 from ansible_collections.adt.assets.plugins.module_utils._catalog import STORE_KEY, Catalog
 from ansible_collections.adt.assets.plugins.module_utils._manifest import ManifestFile, manifest_key
@@ -27,24 +24,6 @@ from ansible_collections.adt.assets.plugins.module_utils._store import StoreErro
 pytest_plugins = ["assets"]
 MONDAY, TUESDAY = 1780300000, 1780400000
 SHARDS = ("1/3", "2/3", "3/3")
-
-
-def many(site, count, seed, size=500):
-    images = site / "images" / "many"
-    images.mkdir(exist_ok=True)
-    rng = random.Random(seed)
-    for number in range(count):
-        (images / f"{number}.jpg").write_bytes(rng.randbytes(size))
-
-
-def spawn(assets, s3_options, tmp_path, src, **options):
-    """A sync as a process of its own."""
-    args = {**s3_options, **assets.target, "src": str(src), "archive_path": "images", **options}
-    file = tmp_path / f"args-{time.time_ns()}.json"
-    file.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": args}))
-    env = {"PYTHONPATH": module_path(), "PATH": os.environ["PATH"], "HOME": str(tmp_path)}
-    command = [sys.executable, "-m", "ansible_collections.adt.assets.plugins.modules.asset_sync", str(file)]
-    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
 def results(processes):
@@ -68,7 +47,7 @@ def manifest(assets):
 
 
 def test_three_at_once_copy_each_key_once_and_all_of_them_know_it(assets, site, s3_options, tmp_path):
-    many(site, 300, 1)
+    many(site, 300, 1, 500)
     backup = pack(site, mtime=MONDAY)
     wanted = contents(site / "images")
     predicted = [assets.sync(backup, check=True, shard=shard) for shard in SHARDS]
@@ -95,7 +74,7 @@ def test_three_at_once_copy_each_key_once_and_all_of_them_know_it(assets, site, 
 
 def test_shares_after_the_whole_and_the_whole_after_some_shares(assets, site):
     assets.sync(pack(site, "monday.tar.gz", MONDAY))
-    many(site, 60, 1)
+    many(site, 60, 1, 500)
     (site / "images/2026/p1.jpg").write_bytes(b"tuesday")
     tuesday = pack(site, "tuesday.tar.gz", TUESDAY)
     first = assets.sync(tuesday, shard="1/3")
@@ -112,7 +91,7 @@ def test_shares_after_the_whole_and_the_whole_after_some_shares(assets, site):
 
 
 def test_a_share_never_counts_as_the_whole(assets, site):
-    many(site, 60, 1)
+    many(site, 60, 1, 500)
     backup = pack(site, mtime=MONDAY)
     for shard in ("1/3", "2/3", "1/2"):
         assert assets.sync(backup, shard=shard)["changed"]
@@ -123,7 +102,7 @@ def test_a_share_never_counts_as_the_whole(assets, site):
 
 
 def test_prune_in_shares_removes_only_what_is_gone(assets, site):
-    many(site, 90, 1)
+    many(site, 90, 1, 500)
     assets.sync(pack(site, "monday.tar.gz", MONDAY))
     assets.edit("many/7.jpg", b"a user's")
     for number in range(30):
@@ -139,7 +118,7 @@ def test_prune_in_shares_removes_only_what_is_gone(assets, site):
 
 
 def test_h7_users_changes_stay_in_every_share(assets, site):
-    many(site, 60, 1)
+    many(site, 60, 1, 500)
     backup = pack(site, mtime=MONDAY)
     for shard in SHARDS:
         assets.sync(backup, shard=shard)
@@ -147,7 +126,7 @@ def test_h7_users_changes_stay_in_every_share(assets, site):
         assets.edit(f"many/{number}.jpg", b"edited")
         assets.delete(f"many/{number + 1}.jpg")
     before = assets.objects()
-    many(site, 60, 2)
+    many(site, 60, 2, 500)
     newer = pack(site, "newer.tar.gz", TUESDAY)
     made = total([assets.sync(newer, shard=shard) for shard in SHARDS])
     assert (made["kept"], made["kept_deleted"], made["updated"]) == (10, 10, 40)
@@ -164,7 +143,7 @@ def test_h7_users_changes_stay_in_every_share(assets, site):
 def test_t1_killed_shares_converge(assets, site, s3_options, tmp_path):
     rng = random.Random(4)
     for kill in range(30 if os.environ.get("ADT_SOAK") else 1):
-        many(site, 400, kill)
+        many(site, 400, kill, 500)
         backup = pack(site, f"b{kill}.tar.gz", MONDAY + kill)
         known = set(assets.intents())
         processes = [spawn(assets, s3_options, tmp_path, backup, workers=3, shard=shard) for shard in SHARDS]
@@ -175,7 +154,7 @@ def test_t1_killed_shares_converge(assets, site, s3_options, tmp_path):
             process.kill()
         for process in processes:
             process.communicate()
-    many(site, 400, 99)
+    many(site, 400, 99, 500)
     last = pack(site, "last.tar.gz", TUESDAY)
     made = results([spawn(assets, s3_options, tmp_path, last, shard=shard) for shard in SHARDS])
     assert "kept" not in total(made)
@@ -187,14 +166,14 @@ def test_t1_killed_shares_converge(assets, site, s3_options, tmp_path):
 def test_t9_a_manifest_that_was_overwritten_is_recalled_where_writes_have_no_conditions(assets, site, client):
     record = {"stores": {assets.store.endpoint_url: {"conditional_writes": False}}}
     client.put_object(Bucket=assets.catalog, Key=STORE_KEY, Body=json.dumps(record).encode())
-    many(site, 60, 1)
+    many(site, 60, 1, 500)
     backup = pack(site, mtime=MONDAY)
     assets.sync(backup, shard="1/2")
     before = client.get_object(Bucket=assets.catalog, Key=manifest_key(assets.bucket))["Body"].read()
     assets.sync(backup, shard="2/2")
     # The first share's process had read the manifest before the second one wrote it, and writes now.
     client.put_object(Bucket=assets.catalog, Key=manifest_key(assets.bucket), Body=before)
-    many(site, 60, 2)
+    many(site, 60, 2, 500)
     newer = pack(site, "newer.tar.gz", TUESDAY)
     for shard in ("1/2", "2/2"):
         assert "kept" not in counts(assets.sync(newer, shard=shard))
@@ -203,7 +182,7 @@ def test_t9_a_manifest_that_was_overwritten_is_recalled_where_writes_have_no_con
 
 
 def test_t9_a_share_leaves_to_another_one_what_that_has_written_until_now(assets, site, monkeypatch):
-    many(site, 60, 1)
+    many(site, 60, 1, 500)
     backup = pack(site, mtime=MONDAY)
 
     def killed(*_arguments):

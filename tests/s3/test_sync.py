@@ -10,7 +10,6 @@ import json
 import os
 import random
 import subprocess
-import sys
 import tarfile
 import threading
 import time
@@ -19,7 +18,7 @@ from pathlib import Path
 import pytest
 
 pytest.register_assert_rewrite("assets")
-from assets import SITE, contents, counts, pack
+from assets import SITE, contents, counts, many, pack, spawn
 from conftest import module_path
 
 from ansible_collections.adt.assets.plugins.module_utils import _progress
@@ -411,36 +410,18 @@ def test_check_mode_without_the_bucket_predicts_all(assets, site):
 # T1, T9
 
 
-def spawn(assets, s3_options, tmp_path, src, **options):
-    """A sync as a process of its own, to be killed."""
-    args = {**s3_options, **assets.target, "src": str(src), "archive_path": "images", **options}
-    file = tmp_path / f"args-{time.time_ns()}.json"
-    file.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": args}))
-    env = {"PYTHONPATH": module_path(), "PATH": os.environ["PATH"], "HOME": str(tmp_path)}
-    command = [sys.executable, "-m", "ansible_collections.adt.assets.plugins.modules.asset_sync", str(file)]
-    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-
-
-def many(site, count, seed):
-    images = site / "images" / "many"
-    images.mkdir(exist_ok=True)
-    rng = random.Random(seed)
-    for number in range(count):
-        (images / f"{number}.jpg").write_bytes(rng.randbytes(2000))
-
-
 def test_t1_killed_runs_converge(assets, site, s3_options, tmp_path):
     """Six kills, each of a newer backup; the last one runs to its end and must have won everywhere."""
     rng = random.Random(3)
     for kill in range(6):
-        many(site, 700, kill)
+        many(site, 700, kill, 2000)
         backup = pack(site, f"b{kill}.tar.gz", MONDAY + kill)
         process = spawn(assets, s3_options, tmp_path, backup, workers=4)
         wait_for_intent(assets, process)
         time.sleep(rng.uniform(0, 0.5))
         process.kill()
         process.wait()
-    many(site, 700, 99)
+    many(site, 700, 99, 2000)
     backup = pack(site, "last.tar.gz", TUESDAY)
     result = assets.sync(backup)
     assert assets.objects() == contents(site / "images")
@@ -505,9 +486,9 @@ def test_t9_late_syncs_of_two_webservers_at_once(assets, site, s3_options, tmp_p
 
 
 def test_t9_the_older_of_two_builders_at_once_loses(assets, site, s3_options, tmp_path):
-    many(site, 500, 1)
+    many(site, 500, 1, 2000)
     old = pack(site, "old.tar.gz", MONDAY)
-    many(site, 500, 2)
+    many(site, 500, 2, 2000)
     new = pack(site, "new.tar.gz", TUESDAY)
     processes = [spawn(assets, s3_options, tmp_path, src) for src in (old, new)]
     for process in processes:
@@ -656,7 +637,7 @@ def test_members_of_a_foreign_multipart_upload_are_adopted_by_their_bytes(assets
 def test_progress_of_long_work_is_in_the_catalog(assets, site, client, monkeypatch):
     monkeypatch.setattr(_progress, "FIRST_SECONDS", 0.2)
     monkeypatch.setattr(_progress, "EVERY_SECONDS", 0.2)
-    many(site, 900, 1)
+    many(site, 900, 1, 2000)
     thread = threading.Thread(target=assets.sync, args=(site,), kwargs={"workers": 1})
     thread.start()
     states = set()
