@@ -109,7 +109,7 @@ class Catalog:
         """An object's bytes and its ETag, as put() takes it; None when the object or the catalog is missing."""
         with self.store.errors(f"can't read {key} of catalog {self.bucket}"):
             error: Exception = OSError("its answers don't fit their ETag")
-            for attempt in range(ATTEMPTS):
+            for _attempt in self.store.tries(ATTEMPTS):
                 try:
                     answer = self.store.client.get_object(Bucket=self.bucket, Key=key)
                     body = answer["Body"].read()
@@ -121,7 +121,6 @@ class Catalog:
                     raise
                 except BODY_ERRORS as caught:  # botocore retries requests, but not the reading of answers
                     error = caught
-                self.store.pause(attempt)
             raise error
 
     def put(self, key: str, body: bytes, if_match: str | None = None, if_none_match: bool = False) -> str:
@@ -149,7 +148,7 @@ class Catalog:
                 return present[1]
 
     def _put(self, key: str, body: bytes, condition: dict[str, str]) -> str:
-        for attempt in range(ATTEMPTS):
+        for _attempt in self.store.tries(ATTEMPTS, len(body)):
             try:
                 answer = self.store.client.put_object(
                     Bucket=self.bucket,
@@ -164,7 +163,6 @@ class Catalog:
             except ClientError as error:
                 if error_code(error) not in DAMAGED_CODES:
                     raise
-            self.store.pause(attempt, len(body))
         raise OSError("the store holds other bytes than were sent: its disk or the network damages data")
 
     def _check_condition(self, key: str, what: str, if_match: str | None) -> None:

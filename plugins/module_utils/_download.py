@@ -36,7 +36,7 @@ class Downloader:
         """An object, or bytes ``start`` to before ``end`` of it. Raises Raced when it isn't the listed one any more."""
         wanted = (listed.size if end is None else end) - start
         error: Exception = OSError("its answers are cut")
-        for attempt in range(TRIES):
+        for _attempt in self._store.tries(TRIES):
             try:
                 found = self._get(listed, start, start + wanted)
                 if len(found.body) == wanted:
@@ -47,7 +47,6 @@ class Downloader:
                 error = caught
                 if is_final(caught):
                     break
-            self._store.pause(attempt)
         raise explain(error, f"can't read {self.bucket}/{listed.key}", self._store.endpoint_url) from error
 
     def _get(self, listed: Listed, start: int, end: int) -> Object:

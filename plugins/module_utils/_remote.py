@@ -44,7 +44,7 @@ class RemoteFile:
 
     def _range(self, start: int, end: int) -> bytes:
         error: Exception = OSError("its answers are cut")
-        for attempt in range(TRIES):
+        for _attempt in self._store.tries(TRIES):
             try:
                 body = self._get(start, end)
                 if len(body) == end - start:
@@ -55,7 +55,6 @@ class RemoteFile:
                     raise SourceError("was replaced or removed while it was read: run again")
                 if is_final(caught):
                     break
-            self._store.pause(attempt)
         what = f"can't read the backup s3://{self._bucket}/{self._key}"
         raise explain(error, what, self._store.endpoint_url) from error
 

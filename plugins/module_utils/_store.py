@@ -341,10 +341,15 @@ class Store:
             self._retried["count"] += 1
             self._retried["bytes"] += size
 
-    def pause(self, attempt: int, size: int = 0) -> None:
-        """Wait before a request is repeated, which sends ``size`` bytes again, and note that."""
-        self._count_retry(size)
-        time.sleep(delay(attempt))
+    def tries(self, count: int, size: int = 0) -> Iterator[int]:
+        """The numbers of so many tries of a request that sends ``size`` bytes; before each but the first it waits, and
+        notes that it is repeated.
+        """
+        yield 0
+        for attempt in range(1, count):
+            self._count_retry(size)
+            time.sleep(delay(attempt - 1))
+            yield attempt
 
     def retries(self) -> dict[str, int]:
         """Count and bytes of the requests that were repeated since this was last asked."""
@@ -438,13 +443,12 @@ class Store:
 
         A listing that ends early would pass for users' deletions. Raises StoreError when it does so again and again.
         """
-        for attempt in range(LISTINGS):
+        for _attempt in self.tries(LISTINGS):
             there = {listed.key: listed for listed in self.list(bucket)}
             missing = sorted(key for key in wrote() if key not in there and not _RENAMED.search(key))
             asked = missing[:: -(-len(missing) // PROBES) or 1]
             if not any(self._exists(bucket, key) for key in [*asked, *missing[-1:]]):
                 return there
-            self.pause(attempt)
         raise self._bad_listing(bucket, "objects that are there aren't listed")
 
     def _exists(self, bucket: str, key: str) -> bool:
@@ -481,13 +485,12 @@ class Store:
             query["prefix"] = prefix
         if token:
             query["continuation-token"] = token
-        for attempt in range(ATTEMPTS):
+        for attempt in self.tries(ATTEMPTS):
             try:
                 return parse_listing(self._get(self.bucket_url(bucket), query))
             except (BotoCoreError, ClientError, HTTPClientError, ET.ParseError, ValueError) as error:
                 if attempt + 1 == ATTEMPTS or not _may_repeat(error):
                     raise self._listing_error(bucket, error) from error
-                self.pause(attempt)
         raise AssertionError("unreachable")
 
     def _listing_error(self, bucket: str, error: Exception) -> StoreError:

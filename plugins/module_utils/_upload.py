@@ -14,7 +14,7 @@ import contextlib
 import hashlib
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from ._headers import DEFAULT_TYPE, Headers
@@ -31,6 +31,7 @@ COPY_PART = 256 * MIB
 CARRIED = ("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType", "Metadata")
 # With the pauses between them about a minute, which is longer than most stores are away.
 TRIES = 16
+LOOKS = 8
 # obstore strips slashes at the ends of a key, and refuses the rest.
 _AWKWARD = re.compile(r"^/|/$|//|(^|/)\.\.?(/|$)|[\x00-\x1f\x7f]")
 _CONFLICTS = frozenset({"412", "409", "PreconditionFailed", "ConditionalRequestConflict"})
@@ -140,8 +141,21 @@ class Uploader:
                 return None
             raise explain(error, f"can't look at {self.bucket}/{key}", self._store.endpoint_url) from error
 
-    def etag(self, key: str) -> str | None:
-        """The ETag that a key has now, None when there is no such object."""
+    def etag(self, key: str, expected: Collection[str | None] | None = None) -> str | None:
+        """The ETag that a key has now, None when there is no such object.
+
+        Any other than those ``expected`` would be someone else's, who is given way to: two answers must agree on it.
+        """
+        found = self._etag(key)
+        for _look in range(LOOKS):
+            if expected is None or found in expected:
+                break
+            before, found = found, self._etag(key)
+            if found == before:
+                break
+        return found
+
+    def _etag(self, key: str) -> str | None:
         answer = self.head(key)
         return answer["ETag"].strip('"') if answer else None
 
@@ -153,7 +167,7 @@ class Uploader:
         """
         what = f"can't write {self.bucket}/{key}"
         self._look(key, replaces, digest)
-        for attempt in range(TRIES):
+        for attempt in self._store.tries(TRIES, len(body)):
             try:
                 etag = self._send(key, body, headers, replaces)
             except Exception as error:
@@ -165,8 +179,9 @@ class Uploader:
                 if last:
                     raise explain(error, what, self._store.endpoint_url) from error
             else:
-                if etag == digest or self._holds(key, digest, len(body)):
-                    return etag if etag == digest else self.etag(key) or etag
+                held = etag if etag == digest else self._held(key, digest, len(body))
+                if held:
+                    return held
                 if attempt + 1 == TRIES:
                     raise explain(
                         OSError("the store holds other bytes than were sent: its disk or the network damages data"),
@@ -174,11 +189,10 @@ class Uploader:
                         self._store.endpoint_url,
                     )
                 replaces = etag
-            self._store.pause(attempt, len(body))
         raise AssertionError("unreachable")
 
     def _look(self, key: str, replaces: str | None, digest: str) -> None:
-        there = self.etag(key) if self._looks else replaces
+        there = self.etag(key, (replaces, digest)) if self._looks else replaces
         if there not in (replaces, digest):
             raise Raced(there)
 
@@ -190,23 +204,24 @@ class Uploader:
         code = error_code(error)
         if code in _FINAL:
             return False
-        there = self.etag(key)
+        there = self.etag(key, (etag, replaces))
         if there == etag:
             return True
         if there != replaces and (code in _CONFLICTS or code in _GONE):
             raise Raced(there)
         return False
 
-    def _holds(self, key: str, digest: str, size: int) -> bool:
-        """After an answer with a strange ETag: whether the store holds our bytes all the same.
+    def _held(self, key: str, digest: str, size: int) -> str:
+        """After an answer with a strange ETag: the ETag of our bytes where the store holds them all the same, or "".
 
         Under SSE-KMS and SSE-C an ETag is no MD5; then the size has to do, and the checksum that went with the put.
         """
         answer = self.head(key)
         if answer is None or answer["ContentLength"] != size:
-            return False
+            return ""
         opaque = "kms" in answer.get("ServerSideEncryption", "") or "SSECustomerAlgorithm" in answer
-        return opaque or answer["ETag"].strip('"') == digest
+        etag: str = answer["ETag"].strip('"')
+        return etag if opaque or etag == digest else ""
 
     def _condition(self, replaces: str | None) -> dict[str, str]:
         if not self.conditional:
@@ -246,7 +261,7 @@ class Uploader:
         """Send part ``number`` (from 1) and return its ETag; raises StoreError."""
         what = f"can't write {self.bucket}/{key} (part {number})"
         error: Exception = OSError("the store holds other bytes than were sent: its disk or the network damages data")
-        for attempt in range(TRIES):
+        for _attempt in self._store.tries(TRIES, len(body)):
             try:
                 answer = self._client.upload_part(
                     Bucket=self.bucket,
@@ -263,7 +278,6 @@ class Uploader:
                 error = caught
                 if is_final(caught):
                     break
-            self._store.pause(attempt, len(body))
         raise explain(error, what, self._store.endpoint_url) from error
 
     def finish(self, key: str, upload: str, etags: Sequence[str], replaces: str | None) -> str:
@@ -271,7 +285,7 @@ class Uploader:
         expected = multipart_etag(etags)
         self._look(key, replaces, expected)
         parts = [{"PartNumber": at, "ETag": f'"{etag}"'} for at, etag in enumerate(etags, 1)]
-        for attempt in range(TRIES):
+        for attempt in self._store.tries(TRIES):
             try:
                 answer = self._client.complete_multipart_upload(
                     Bucket=self.bucket,
@@ -292,7 +306,6 @@ class Uploader:
                 useless = is_final(error) or error_code(error) == "NoSuchUpload" or isinstance(error, OSError)
                 if useless or attempt + 1 == TRIES:
                     raise explain(error, f"can't write {self.bucket}/{key}", self._store.endpoint_url) from error
-            self._store.pause(attempt)
         raise AssertionError("unreachable")
 
     def abort(self, key: str, upload: str) -> None:
@@ -305,7 +318,7 @@ class Uploader:
     def read(self, key: str, etag: str, start: int, size: int) -> bytes:
         """Bytes of an object that must still have this ETag; raises Raced when it has another."""
         extra = {"Range": f"bytes={start}-{start + size - 1}"} if size else {}
-        for attempt in range(TRIES):
+        for _attempt in self._store.tries(TRIES):
             try:
                 answer = self._client.get_object(Bucket=self.bucket, Key=key, IfMatch=f'"{etag}"', **extra)
                 body = answer["Body"].read()
@@ -318,7 +331,6 @@ class Uploader:
                 error = caught
                 if is_final(caught):
                     break
-            self._store.pause(attempt)
         raise explain(error, f"can't read {self.bucket}/{key}", self._store.endpoint_url) from error
 
     def copy(self, listed: Listed, to: Uploader, to_key: str) -> str:
@@ -338,17 +350,17 @@ class Uploader:
     def _copying(self, call: Callable[..., Any], listed: Listed, size: int, **arguments: Any) -> Any:
         """boto3's answer to a copy of ``size`` bytes of an object, which may take several tries."""
         source = {"Bucket": self.bucket, "Key": listed.key}
-        for attempt in range(TRIES):
+        for attempt in self._store.tries(TRIES, size):
             try:
                 return call(CopySource=source, CopySourceIfMatch=f'"{listed.etag}"', **arguments)
             except Exception as error:
-                there = self.etag(listed.key) if error_code(error) in _CONFLICTS | _GONE else listed.etag
-                if there != listed.etag:
-                    raise Raced(there)
+                if error_code(error) in _CONFLICTS | _GONE:
+                    there = self.etag(listed.key, (listed.etag,))
+                    if there != listed.etag:
+                        raise Raced(there)
                 if is_final(error) or attempt + 1 == TRIES:
                     what = f"can't copy {self.bucket}/{listed.key} to {arguments['Bucket']}"
                     raise explain(error, what, self._store.endpoint_url) from error
-            self._store.pause(attempt, size)
         raise AssertionError("unreachable")
 
     def carried(self, listed: Listed) -> dict[str, Any]:
@@ -380,7 +392,7 @@ class Uploader:
         """Complete a copy in parts and return its ETag, which only the store can tell. ``before``: the key's last."""
         key = target["Key"]
         error: Exception = OSError("the store holds another object than was copied")
-        for attempt in range(TRIES):
+        for _attempt in self._store.tries(TRIES):
             closed = False
             try:
                 self._client.complete_multipart_upload(**target, MultipartUpload={"Parts": parts})
@@ -392,15 +404,15 @@ class Uploader:
             etag = there["ETag"].strip('"') if there and there["ContentLength"] == size else ""
             if etag and (closed or (etag != before and etag.endswith(f"-{len(parts)}"))):
                 return etag
-            if closed or is_final(error) or error_code(error) == "NoSuchUpload" or attempt + 1 == TRIES:
+            if closed or is_final(error) or error_code(error) == "NoSuchUpload":
                 break
-            self._store.pause(attempt)
         raise explain(error, f"can't write {self.bucket}/{key}", self._store.endpoint_url) from error
 
     def remove(self, key: str, etag: str) -> None:
         """Delete an object that must still have this ETag; raises Raced when it has another."""
-        if self.etag(key) != etag:
-            raise Raced(self.etag(key))
+        there = self.etag(key, (etag,))
+        if there != etag:
+            raise Raced(there)
         known = self._client.meta.service_model.operation_model("DeleteObject").input_shape.members
         condition = {"IfMatch": f'"{etag}"'} if self.conditional and "IfMatch" in known else {}
         try:
