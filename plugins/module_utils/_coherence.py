@@ -26,7 +26,6 @@ import http.client
 import json
 import os
 import queue
-import select
 import signal
 import socket
 import struct
@@ -40,8 +39,10 @@ from typing import Any, Callable, NamedTuple
 HERE = Path(__file__).resolve().parent
 if (HERE / "mount.py").exists():
     sys.path.insert(0, str(HERE))
+    import inotify
     import mount as mounts
 else:
+    from ansible_collections.adt.assets.plugins.module_utils import _inotify as inotify
     from ansible_collections.adt.assets.plugins.module_utils import _mount as mounts
 
 SITES_DIR = Path("/etc/adt-assets/coherence")
@@ -155,124 +156,6 @@ def welcome(connection: socket.socket, keys: dict[str, bytes]) -> tuple[Link, st
 
 
 # ---------------------------------------------------------------- what changes on this host
-
-# inotify(7)
-IN_MODIFY, IN_CLOSE_WRITE, IN_MOVED_FROM, IN_MOVED_TO, IN_CREATE, IN_DELETE = 2, 8, 0x40, 0x80, 0x100, 0x200
-IN_UNMOUNT, IN_Q_OVERFLOW, IN_IGNORED, IN_ISDIR = 0x2000, 0x4000, 0x8000, 1 << 30
-IN_ONLYDIR, IN_DONT_FOLLOW, IN_EXCL_UNLINK = 1 << 24, 1 << 25, 1 << 26
-WANTED = IN_MODIFY | IN_CLOSE_WRITE | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE
-EVENT = struct.Struct("iIII")
-
-
-class Event(NamedTuple):
-    watch: int
-    mask: int
-    name: str
-
-
-class Inotify:
-    """The kernel's notices of changes in directories."""
-
-    def __init__(self) -> None:
-        self._libc = ctypes.CDLL(None, use_errno=True)
-        self.fd = self._checked(self._libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK), "inotify")
-
-    def __enter__(self) -> Inotify:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        os.close(self.fd)
-
-    @staticmethod
-    def _checked(result: int, what: str) -> int:
-        if result < 0:
-            code = ctypes.get_errno()
-            raise OSError(code, os.strerror(code), what)
-        return result
-
-    def add(self, path: str) -> int:
-        """Watch a directory. Raises OSError; ENOSPC: fs.inotify.max_user_watches is too small."""
-        mask = WANTED | IN_ONLYDIR | IN_DONT_FOLLOW | IN_EXCL_UNLINK
-        return self._checked(self._libc.inotify_add_watch(self.fd, os.fsencode(path), mask), path)
-
-    def read(self, seconds: float) -> Iterator[Event]:
-        """What happened; nothing after some seconds in which nothing did."""
-        if not select.select([self.fd], [], [], seconds)[0]:
-            return
-        block = os.read(self.fd, 1 << 20)
-        at = 0
-        while at < len(block):
-            watch, mask, _cookie, size = EVENT.unpack_from(block, at)
-            at += EVENT.size
-            yield Event(watch, mask, os.fsdecode(block[at : at + size].split(b"\0", 1)[0]))
-            at += size
-
-
-class Tree:
-    """All directories below one, watched; says which names changed, relative to it."""
-
-    def __init__(self, root: str, notify: Inotify) -> None:
-        self.root = root
-        self.blind = False  # changes may have been missed: everything has to be looked at anew
-        self._notify = notify
-        self._folders: dict[int, str] = {}
-
-    def folders(self) -> list[str]:
-        return list(self._folders.values())
-
-    def add_missing(self, names: Iterable[str] | None) -> list[str]:
-        """Watch the directories that these names are in or are, or all, where they aren't watched yet.
-
-        What those hold: others made them, and what was done in them since may be unknown.
-        """
-        known = set(self.folders())
-        if names is None:
-            held = self.add("")
-        else:
-            above = {"/".join(name.split("/")[:depth]) for name in names for depth in range(1, name.count("/") + 2)}
-            held = [found for folder in sorted(above - known) if self._is_missing(folder) for found in self.add(folder)]
-        return [name for name in held if os.path.dirname(name) not in known]
-
-    def _is_missing(self, folder: str) -> bool:
-        path = os.path.join(self.root, folder)
-        return folder not in self._folders.values() and os.path.isdir(path) and not os.path.islink(path)
-
-    def add(self, relative: str) -> list[str]:
-        """Watch a directory and all below it. What it holds: the changes that came before the watch."""
-        held: list[str] = []
-        todo = [relative]
-        while todo:
-            folder = todo.pop()
-            path = os.path.join(self.root, folder)
-            try:
-                self._folders[self._notify.add(path)] = folder
-                with os.scandir(path) as entries:
-                    for entry in entries:
-                        name = os.path.join(folder, entry.name)
-                        held.append(name)
-                        if entry.is_dir(follow_symlinks=False):
-                            todo.append(name)
-            except (FileNotFoundError, NotADirectoryError):
-                continue  # it is gone again, and that has its own notice
-        return held
-
-    def names(self, event: Event) -> list[str]:
-        """The names that changed by it. Raises ConnectionAbortedError when the file system went away."""
-        if event.mask & IN_UNMOUNT:
-            raise ConnectionAbortedError("the mount went away")
-        if event.mask & IN_Q_OVERFLOW:
-            self.blind = True
-            return []
-        if event.mask & IN_IGNORED:
-            self._folders.pop(event.watch, None)
-            return []
-        folder = self._folders.get(event.watch)
-        if folder is None:
-            return []
-        name = os.path.join(folder, event.name)
-        if event.mask & IN_ISDIR and event.mask & (IN_CREATE | IN_MOVED_TO):
-            return [name, *self.add(name)]
-        return [name]
 
 
 class Waiting:
@@ -639,11 +522,11 @@ class Directory:
             self.site.sees[self.name] = False
             if config.remote_control and config.waits_in_cache:
                 read_ahead(config)
-                with Inotify() as notify:
-                    self._notice(config, state.fuse.id, Tree(config.path, notify), notify)
+                with inotify.Inotify() as notify:
+                    self._notice(config, state.fuse.id, inotify.Tree(config.path, notify), notify)
         time.sleep(1)
 
-    def _notice(self, config: mounts.Config, mount: int, tree: Tree, notify: Inotify) -> None:
+    def _notice(self, config: mounts.Config, mount: int, tree: inotify.Tree, notify: inotify.Inotify) -> None:
         self._folders = tree.folders
         tree.add("")
         waiting = Waiting()
@@ -662,13 +545,13 @@ class Directory:
                 waiting.add(tree.add_missing(self._told.get()), now)
             for event in notify.read(0.1 if waiting else 1.0):
                 names = tree.names(event)
-                if event.mask & (IN_DELETE | IN_MOVED_FROM):
+                if event.mask & (inotify.IN_DELETE | inotify.IN_MOVED_FROM):
                     gone |= dict.fromkeys(names)
                     waiting.drop(names)
                     self._drop_checks(names)
                 else:
                     waiting.add(names, now)
-                if event.mask & (IN_CREATE | IN_MOVED_TO) and len(self._made) < NAMES_MAX:
+                if event.mask & (inotify.IN_CREATE | inotify.IN_MOVED_TO) and len(self._made) < NAMES_MAX:
                     self._made.update(dict.fromkeys(names, now))
             told = gone | waiting.done(config, time.monotonic())
             if told:
@@ -700,11 +583,11 @@ class Agent:
         for site in self.sites.values():
             for peer in site.peers:
                 threading.Thread(target=self._talk, args=(site, peer), daemon=True).start()
-        notify_systemd("READY=1")
+        inotify.notify_systemd("READY=1")
         while {path.stem for path in SITES_DIR.glob("*.json")} == set(self.sites):
             self._adopt()
             self._write_status()
-            notify_systemd("WATCHDOG=1")
+            inotify.notify_systemd("WATCHDOG=1")
             time.sleep(1)
 
     def forget_all(self) -> None:
@@ -799,14 +682,6 @@ class Agent:
 
     def _of(self, site: Site) -> list[Directory]:
         return [directory for directory in list(self.directories.values()) if directory.site is site]
-
-
-def notify_systemd(what: str) -> None:
-    """sd_notify(3)."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if address:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
-            told.sendto(what.encode(), "\0" + address[1:] if address.startswith("@") else address)
 
 
 def read_sites() -> list[Site]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.adt.assets.plugins.module_utils import _coherence, _mount
-from ansible_collections.adt.assets.plugins.module_utils._coherence import Check, Heard, Inotify, Link, Site, Tree
+from ansible_collections.adt.assets.plugins.module_utils._coherence import Check, Heard, Link, Site
 
 SITE = "www-example-com-assets-catalog"
 KEYS = {"access_key": "AK", "secret_key": "a secret"}
@@ -123,78 +123,6 @@ def test_a_connection_that_ends_in_a_message_is_an_error():
     near.close()
     with pytest.raises(ConnectionResetError):
         server.receive()
-
-
-# What changes on this host: the kernel's own notices, on a local file system.
-
-
-def seen(tree: Tree, notify: Inotify) -> set[str]:
-    return {name for event in notify.read(1) for name in tree.names(event)}
-
-
-def test_changes_at_any_depth_are_named_also_in_directories_that_came_later(tmp_path):
-    (tmp_path / "a/b").mkdir(parents=True)
-    with Inotify() as notify:
-        tree = Tree(str(tmp_path), notify)
-        assert sorted(tree.add("")) == ["a", "a/b"]
-        assert sorted(tree.folders()) == ["", "a", "a/b"]
-        (tmp_path / "a/b/é ü.jpg").write_bytes(b"x")
-        assert seen(tree, notify) == {"a/b/é ü.jpg"}
-        (tmp_path / "a/b/é ü.jpg").unlink()
-        assert seen(tree, notify) == {"a/b/é ü.jpg"}
-        (tmp_path / "new/deep").mkdir(parents=True)
-        (tmp_path / "new/deep/early").write_bytes(b"x")  # before anybody watches its directory
-        assert {"new", "new/deep", "new/deep/early"} <= seen(tree, notify)
-        (tmp_path / "new/deep/late").write_bytes(b"x")
-        assert "new/deep/late" in seen(tree, notify)
-
-
-def test_a_renamed_directory_is_followed(tmp_path):
-    (tmp_path / "old/sub").mkdir(parents=True)
-    (tmp_path / "old/sub/file").write_bytes(b"x")
-    with Inotify() as notify:
-        tree = Tree(str(tmp_path), notify)
-        tree.add("")
-        (tmp_path / "old").rename(tmp_path / "new")
-        assert seen(tree, notify) == {"old", "new", "new/sub", "new/sub/file"}
-        (tmp_path / "new/sub/file").write_bytes(b"y")
-        assert seen(tree, notify) == {"new/sub/file"}
-
-
-def test_directories_that_others_made_are_watched_from_then_on(tmp_path):
-    with Inotify() as notify:
-        tree = Tree(str(tmp_path), notify)
-        tree.add("")
-        made = tmp_path / "theirs/deep"
-        made.mkdir(parents=True)
-        list(notify.read(1))  # as if they had come without a notice
-        (made / "before").write_bytes(b"x")
-        assert tree.add_missing(["gone/x", "theirs/deep/before", "top"]) == ["theirs/deep", "theirs/deep/before"]
-        assert sorted(tree.folders()) == ["", "theirs", "theirs/deep"]
-        (made / "ours").write_bytes(b"x")
-        assert "theirs/deep/ours" in seen(tree, notify)
-        assert tree.add_missing(["theirs/deep/before"]) == []
-        (tmp_path / "more").mkdir()
-        list(notify.read(1))
-        (tmp_path / "more/file").write_bytes(b"x")
-        assert tree.add_missing(None) == ["more/file"]
-
-
-def test_names_that_are_no_text_and_links_do_no_harm(tmp_path):
-    (tmp_path / "out").symlink_to("/etc")
-    with Inotify() as notify:
-        tree = Tree(str(tmp_path), notify)
-        assert tree.add("") == ["out"]
-        assert tree.folders() == [""]
-        (tmp_path / os.fsdecode(b"\xff")).write_bytes(b"x")
-        assert seen(tree, notify) == {"\udcff"}
-
-
-def test_when_the_kernel_drops_notices_everything_is_looked_at_anew(tmp_path):
-    with Inotify() as notify:
-        tree = Tree(str(tmp_path), notify)
-        assert tree.names(_coherence.Event(-1, _coherence.IN_Q_OVERFLOW, "")) == []
-        assert tree.blind
 
 
 # What is told, and when.
