@@ -1,0 +1,150 @@
+# Copyright (c) adt.assets contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What lies in a webroot, and the list of what lay there when it was last known to be good.
+
+Role webroot_sync installs this file on webservers beside its program; it needs nothing but Python's standard library.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Callable, NamedTuple
+
+HERE = Path(__file__).resolve().parent
+if (HERE / "guard.py").exists():
+    sys.path.insert(0, str(HERE))
+    from guard import Entry, Listing
+else:
+    from ansible_collections.adt.assets.plugins.module_utils._guard import Entry, Listing
+
+# What Syncthing keeps in a folder for itself, and the files that it is just receiving.
+MARKER = ".stfolder"
+PATTERNS = ".stignore"
+_OWN = (MARKER, PATTERNS, ".stversions")
+_RECEIVING = (".syncthing.", "~syncthing~")
+
+
+class User(NamedTuple):
+    """Whose the files are, in numbers."""
+
+    uid: int
+    gid: int
+
+
+def entry_of(status: os.stat_result, user: User) -> Entry:
+    is_file = stat.S_ISREG(status.st_mode)
+    size, mtime = (status.st_size, status.st_mtime_ns) if is_file else (0, 0)
+    return Entry(status.st_mode, size, mtime, can_read(status, user))
+
+
+def can_read(status: os.stat_result, user: User) -> bool:
+    """Whether the mode lets a user (without other groups) read a file, or list and enter a directory."""
+    shift = 6 if status.st_uid == user.uid else 3 if status.st_gid == user.gid else 0
+    needed = 5 if stat.S_ISDIR(status.st_mode) else 4
+    return stat.S_ISLNK(status.st_mode) or (status.st_mode >> shift) & needed == needed
+
+
+def skipping(excludes: Iterable[str]) -> Callable[[str], bool]:
+    """Whether a name is none of the sync's: excluded, below what is excluded, or Syncthing's own."""
+    excluded = set(excludes)
+
+    def skip(name: str) -> bool:
+        parts = name.split("/")
+        if parts[0] in _OWN or (parts[-1].startswith(_RECEIVING) and parts[-1].endswith(".tmp")):
+            return True
+        return any("/".join(parts[:depth]) in excluded for depth in range(1, len(parts) + 1))
+
+    return skip
+
+
+def look(root: str, name: str, user: User) -> Entry | None:
+    """What is there now."""
+    try:
+        return entry_of(os.lstat(os.path.join(root, name)), user)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def walk(root: str, user: User, skip: Callable[[str], bool], top: str = "") -> Listing:
+    """Everything below a webroot, or below one of its directories. Raises OSError when the root can't be listed."""
+    found: Listing = {}
+    todo = [top]
+    while todo:
+        folder = todo.pop()
+        try:
+            entries = list(os.scandir(os.path.join(root, folder)))
+        except (FileNotFoundError, NotADirectoryError):
+            if not folder:
+                raise
+            continue
+        for entry in entries:
+            name = os.path.join(folder, entry.name)
+            if skip(name):
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                found[name] = entry_of(entry.stat(follow_symlinks=False), user)
+                if found[name].is_directory:
+                    todo.append(name)
+    return found
+
+
+def write_list(file: Path, listing: Listing) -> None:
+    """Keep a list so that nobody reads half of it, not even after a power cut."""
+    fresh = file.with_suffix(".new")
+    with fresh.open("w", encoding="ascii") as out:
+        json.dump(listing, out)
+        out.flush()
+        os.fsync(out.fileno())
+    os.replace(fresh, file)
+
+
+def read_list(file: Path) -> Listing | None:
+    """The list that was kept; None when there is none that can be read."""
+    try:
+        return {name: Entry(*entry) for name, entry in json.loads(file.read_text(encoding="ascii")).items()}
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def foreign(root: str, user: User, skip: Callable[[str], bool]) -> Iterator[tuple[str, int, str]]:
+    """What belongs to others: its path, and its place as a directory's descriptor and a name, valid until the next."""
+    for folder, folders, files, fd in os.fwalk(root, follow_symlinks=False):
+        below = os.path.relpath(folder, root)
+        path = "" if below == "." else below
+        folders[:] = [name for name in folders if not skip(os.path.join(path, name))]
+        for name in [*folders, *files]:
+            if skip(os.path.join(path, name)):
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                if (status.st_uid, status.st_gid) != tuple(user):
+                    yield os.path.join(path, name), fd, name
+
+
+def set_aside(root: str, excludes: Iterable[str], aside: str) -> None:
+    """Move everything but what is excluded out of a webroot. Raises OSError.
+
+    As whole directories, but for those above an excluded one: something may be mounted there.
+    """
+    excluded = set(excludes)
+    kept = {"/".join(path.split("/")[:depth]) for path in excluded for depth in range(1, path.count("/") + 2)}
+    todo = [""]
+    while todo:
+        folder = todo.pop()
+        for entry in list(os.scandir(os.path.join(root, folder))):
+            name = os.path.join(folder, entry.name)
+            if name in excluded:
+                continue
+            if name in kept and entry.is_dir(follow_symlinks=False):
+                todo.append(name)
+                continue
+            os.makedirs(os.path.join(aside, folder), mode=0o700, exist_ok=True)
+            shutil.move(entry.path, os.path.join(aside, name))

@@ -1,0 +1,601 @@
+# Copyright (c) adt.assets contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs Syncthing on a webserver, and shows it only such changes of the webroot as may be passed on.
+
+Role webroot_sync installs this file on webservers as the program of one service (`webroot_sync.py VERB`), beside
+guard.py, webroot.py, syncthing.py and inotify.py. It needs nothing but Python's standard library.
+
+    before Syncthing starts   the webroot is compared with the last good list: a start shows everything
+    while it runs             inotify says what changed; the guard decides what Syncthing is asked to look at
+    a host that has joined    has a list, and Syncthing's index. Whoever lost one of them may not pass old files on: it
+                              is refused until it joins anew, with its files set aside
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import grp
+import json
+import os
+import pwd
+import secrets
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+HERE = Path(__file__).resolve().parent
+if (HERE / "guard.py").exists():
+    sys.path.insert(0, str(HERE))
+    import guard as guards
+    import inotify
+    import syncthing
+    import webroot as webroots
+else:
+    from ansible_collections.adt.assets.plugins.module_utils import _guard as guards
+    from ansible_collections.adt.assets.plugins.module_utils import _inotify as inotify
+    from ansible_collections.adt.assets.plugins.module_utils import _syncthing as syncthing
+    from ansible_collections.adt.assets.plugins.module_utils import _webroot as webroots
+
+CONFIG_DIR = Path("/etc/adt-webroot-sync")
+STATE_DIR = Path("/var/lib/adt-webroot-sync")
+RUN_DIR = Path("/run/adt-webroot-sync")
+
+SETTINGS = CONFIG_DIR / "settings.json"
+KEY = CONFIG_DIR / "api.key"
+HOME = STATE_DIR / "syncthing"  # Syncthing's own: keys, index
+LIST = STATE_DIR / "list.json"
+JOINING = STATE_DIR / "joining"  # there is no index yet, and that is right
+STATE = RUN_DIR / "state.json"
+RELEASE = RUN_DIR / "release"
+
+LOOK_SECONDS = 1.0
+ASK_SECONDS = 2.0
+KEEP_SECONDS = 30.0
+HELD_ASKED_SECONDS = 10.0  # how often Syncthing is asked whether what is held is gone by others' doing
+START_SECONDS = 120.0
+REFUSED_SECONDS = 3.0
+STALE_SECONDS = 60.0
+RELEASE_SECONDS = 120.0
+NAMES_SHOWN = 20
+
+
+class SyncError(Exception):
+    """What is wrong and what to do, in words for a user."""
+
+
+class Config(NamedTuple):
+    """What role webroot_sync has written (templates/settings.json.j2)."""
+
+    webroot: str
+    kept: str
+    user: str
+    group: str
+    host: syncthing.Peer
+    peers: list[syncthing.Peer]
+    port: int
+    api_port: int
+    excludes: list[str]
+    patterns: list[str]
+    pages: list[str]
+    limit: guards.Limit
+    away_seconds: int
+
+    @property
+    def owner(self) -> webroots.User:
+        return webroots.User(pwd.getpwnam(self.user).pw_uid, grp.getgrnam(self.group).gr_gid)
+
+    @property
+    def ignored(self) -> bytes:
+        """The content of .stignore."""
+        return "".join(f"{pattern}\n" for pattern in self.patterns).encode()
+
+    def as_user(self, *command: str, given: bytes = b"") -> None:
+        """Do something where the webserver's user may write, without root's rights. Raises SyncError."""
+        done = subprocess.run(
+            command,
+            input=given,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            check=False,
+            umask=0o077,
+            cwd="/",
+            **self._identity(),
+        )
+        if done.returncode:
+            raise SyncError(done.stderr.decode(errors="replace").strip() or f"{command[0]} failed")
+
+    def _identity(self) -> dict[str, Any]:
+        return {"user": self.owner.uid, "group": self.owner.gid, "extra_groups": []}
+
+    def run_syncthing(self) -> subprocess.Popen[bytes]:
+        command = ["syncthing", "serve", "--no-browser", "--no-restart", "--no-upgrade", "--logflags=0"]
+        # What a hardened host gives services as a home is none of Syncthing's business.
+        env = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(HOME), "STNODEFAULTFOLDER": "1"}
+        return subprocess.Popen([*command, f"--home={HOME}"], env=env, umask=0o022, cwd="/", **self._identity())
+
+
+def load_config() -> Config:
+    """Raises SyncError."""
+    try:
+        told = json.loads(SETTINGS.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SyncError("this webserver's webroot isn't synced: run role webroot_sync")
+    told["host"] = syncthing.Peer(**told["host"])
+    told["peers"] = [syncthing.Peer(**peer) for peer in told["peers"]]
+    told["limit"] = guards.Limit(**told["limit"])
+    return Config(**told)
+
+
+def report(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def shown(names: list[str]) -> str:
+    """Some names, for people."""
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(repr(name) for name in names[:NAMES_SHOWN]) + more
+
+
+# ---------------------------------------------------------------- joining
+
+
+def has_index() -> bool:
+    return any(HOME.glob("index-*"))
+
+
+def why_not_joined(config: Config) -> str:
+    """Why this host's files may not be passed on; empty when they may."""
+    try:
+        away = time.time() - LIST.stat().st_mtime
+    except FileNotFoundError:
+        return "it has not joined the others"
+    if webroots.read_list(LIST) is None:
+        return "the list of what its webroot held can't be read"
+    if not has_index() and not JOINING.exists():
+        return "Syncthing has lost its index"
+    if away > config.away_seconds:
+        return f"it was away for {away / 86400:.0f} days"
+    return ""
+
+
+def seed(config: Config) -> dict[str, Any]:
+    """Make this host's files those that all others get."""
+    skip = webroots.skipping(config.excludes)
+    _join_with(webroots.walk(config.webroot, config.owner, skip))
+    return {}
+
+
+def join(config: Config) -> dict[str, Any]:
+    """Set the files aside, and have Syncthing begin with nothing, so that it gets everything from the others."""
+    name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    aside = os.path.join(config.kept, "aside", name)
+    config.as_user(sys.executable, "-I", __file__, "set-aside", aside)
+    _join_with({})
+    return {"aside": aside if os.path.isdir(aside) else None}
+
+
+def _join_with(listing: guards.Listing) -> None:
+    for index in HOME.glob("index-*"):
+        subprocess.run(["rm", "-rf", "--", str(index)], check=True)
+    JOINING.touch()
+    webroots.write_list(LIST, listing)
+
+
+def own(config: Config, check: bool) -> dict[str, Any]:
+    """Give everything to the user that syncs it; say what wasn't theirs."""
+    owner, skip = config.owner, webroots.skipping(config.excludes)
+    given = []
+    for path, folder, name in webroots.foreign(config.webroot, owner, skip):
+        given.append(path)
+        if not check:
+            os.chown(name, owner.uid, owner.gid, dir_fd=folder, follow_symlinks=False)
+    return {"given": given[:NAMES_SHOWN], "count": len(given)}
+
+
+def make_keys(config_user: str, group: str) -> dict[str, Any]:
+    """Syncthing's key pair and the API's key, where they are missing; the ID that others know this host by."""
+    owner: dict[str, Any] = {"user": config_user, "group": group, "extra_groups": [], "cwd": "/", "umask": 0o077}
+    made = not (HOME / "cert.pem").exists()
+    if made:
+        command = ["syncthing", "generate", f"--home={HOME}", "--no-default-folder"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **owner)
+    if not KEY.exists():
+        made = True
+        with os.fdopen(os.open(KEY, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+            out.write(secrets.token_hex(32))
+    asked = ["syncthing", "--device-id", f"--home={HOME}"]
+    told = subprocess.run(asked, check=True, stdout=subprocess.PIPE, text=True, **owner).stdout
+    return {"made": made, "id": told.split()[-1]}
+
+
+# ---------------------------------------------------------------- the service
+
+
+class Service:
+    """Syncthing as a child of ours, and the guard over what it is shown."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.owner = config.owner
+        self.skip = webroots.skipping(config.excludes)
+        self.stopping = False
+        self.api = syncthing.Api(config.api_port, KEY.read_text(encoding="ascii"))
+        self.state: dict[str, Any] = {"running": False, "problem": "", "held": [], "held_files": 0, "let_go": 0}
+        self._device = 0
+        self._child: subprocess.Popen[bytes] | None = None
+        self._said: dict[str, Any] = {}
+        self._kept = self._asked = self._looked = self._decided = self._held_asked = 0.0
+        self._notify = inotify.Inotify(also=inotify.IN_ATTRIB)
+        self._tree = inotify.Tree(config.webroot, self._notify, self.skip)
+        self._guard = guards.Guard({}, config.limit)
+
+    def run(self) -> None:
+        """Until systemd ends it, or Syncthing ends by itself: then systemd starts it again, with all checks."""
+        signal.signal(signal.SIGTERM, self._stop)
+        inotify.notify_systemd("READY=1")
+        while not self.stopping and not self._admit():
+            self._write_state()
+            inotify.notify_systemd("WATCHDOG=1")
+            time.sleep(REFUSED_SECONDS)
+        if self.stopping:
+            return
+        try:
+            self._start()
+            while not self.stopping:
+                self._turn()
+        finally:
+            self._end()
+
+    def _stop(self, _signal: int, _frame: object) -> None:
+        self.stopping = True
+
+    def _say(self, what: str, value: Any, text: str = "") -> None:
+        """One line in the journal each time that something is other than before."""
+        if self._said.get(what) != value:
+            self._said[what] = value
+            if text:
+                report(text)
+
+    def _set_problem(self, problem: str) -> None:
+        self.state["problem"] = problem
+        self._say("problem", problem, f"nothing is passed on: {problem}" if problem else "changes are passed on")
+
+    # before the start
+
+    def _admit(self) -> bool:
+        """Whether Syncthing may be started; begins to watch before it looks."""
+        problem = why_not_joined(self.config)
+        if problem:
+            problem += ": run playbook adt.assets.sync, which sets its files aside and gets the others'"
+        else:
+            try:
+                problem = self._root_problem() or self._compare_with_list()
+            except OSError as error:
+                problem = f"the webroot can't be looked at: {error}"
+        self._set_problem(problem)
+        return not problem
+
+    def _compare_with_list(self) -> str:
+        config = self.config
+        before = {name: entry for name, entry in (webroots.read_list(LIST) or {}).items() if not self.skip(name)}
+        self._guard = guards.Guard(before, config.limit, config.pages)
+        self._watch_anew()
+        now = time.monotonic()
+        found = webroots.walk(config.webroot, self.owner, self.skip)
+        for name in before:
+            self._guard.saw(name, found.get(name), now)
+        if self._take_release():
+            self._guard.release()
+        lost = self._guard.losses(now)
+        self._note_held()
+        if self._guard.held:
+            return (
+                f"{self._guard.held}: {shown(self._guard.lost())}. Release or heal them with playbook adt.assets.sync"
+            )
+        self._guard.knows_gone(lost, now)
+        for name, entry in found.items():
+            self._guard.knows(name, entry)
+        self._device = os.stat(config.webroot).st_dev
+        return ""
+
+    def _watch_anew(self) -> None:
+        os.close(self._notify.fd)
+        self._notify = inotify.Inotify(also=inotify.IN_ATTRIB)
+        self._tree = inotify.Tree(self.config.webroot, self._notify, self.skip)
+        self._tree.add("")
+
+    def _root_problem(self) -> str:
+        """What is wrong with the webroot as a whole."""
+        root = self.config.webroot
+        try:
+            status = os.stat(root)
+        except OSError as error:
+            return f"the webroot can't be looked at: {error}"
+        if not stat.S_ISDIR(status.st_mode):
+            return f"{root} is no directory"
+        if not webroots.can_read(status, self.owner):
+            return f"{self.config.user} can't read {root}"
+        return self._running_problem(root, status) if self._child else ""
+
+    def _running_problem(self, root: str, status: os.stat_result) -> str:
+        if status.st_dev != self._device:
+            return f"another file system lies at {root}"
+        if not os.path.isdir(os.path.join(root, webroots.MARKER)):
+            return f"{webroots.MARKER} is gone from {root}"
+        try:
+            ignored = Path(root, webroots.PATTERNS).read_bytes()
+        except OSError:
+            ignored = b""
+        return "" if ignored == self.config.ignored else f"{webroots.PATTERNS} in {root} is not as it was written"
+
+    # while it runs
+
+    def _start(self) -> None:
+        config = self.config
+        config.as_user("mkdir", "-p", "--", os.path.join(config.webroot, webroots.MARKER))
+        config.as_user("tee", "--", os.path.join(config.webroot, webroots.PATTERNS), given=config.ignored)
+        config.as_user("mkdir", "-p", "--", os.path.join(config.kept, "versions"))
+        settings = syncthing.Settings(
+            config.host, config.peers, config.webroot, f"{config.kept}/versions", config.port, config.api_port
+        )
+        file = syncthing.settings_file(settings, KEY.read_text(encoding="ascii"), secrets.token_hex(32))
+        config.as_user("tee", "--", str(HOME / "config.xml"), given=file)
+        self._child = config.run_syncthing()
+        until = time.monotonic() + START_SECONDS
+        while not self.stopping:
+            try:
+                self.api.ping()
+                break
+            except syncthing.SyncthingError as error:
+                self._check_child()
+                if time.monotonic() > until:
+                    raise SyncError(f"Syncthing doesn't come up: {error}")
+                time.sleep(0.2)
+        self._keep_list(time.monotonic())
+        JOINING.unlink(missing_ok=True)
+        self.state["running"] = True
+
+    def _check_child(self) -> None:
+        if self._child and self._child.poll() is not None:
+            raise SyncError(f"Syncthing ended by itself ({self._child.returncode})")
+
+    def _end(self) -> None:
+        if self._child and self._child.poll() is None:
+            self._child.terminate()
+            try:
+                self._child.wait(30)
+            except subprocess.TimeoutExpired:
+                self._child.kill()
+        webroots.write_list(LIST, self._guard.listing)
+        self.state["running"] = False
+        self._write_state()
+
+    def _turn(self) -> None:
+        """One round: what changed, what may be shown."""
+        self._check_child()
+        inotify.notify_systemd("WATCHDOG=1")
+        try:
+            for event in self._notify.read(0.2):
+                for name in self._tree.names(event):
+                    self._look(name)
+        except ConnectionAbortedError:
+            self._tree.blind = True
+        now = time.monotonic()
+        if now - self._looked >= LOOK_SECONDS or self._tree.blind:
+            self._looked = now
+            problem = self._root_problem()
+            self._tree.blind = self._tree.blind or bool(self.state["problem"])
+            self._set_problem(problem)
+            if not problem and self._tree.blind:
+                self._look_anew()
+        if not self.state["problem"]:
+            self._show(now)
+        if now - self._asked >= ASK_SECONDS:
+            self._asked = now
+            self._ask(now)
+            self._write_state()
+
+    def _look(self, name: str) -> None:
+        self._guard.saw(name, webroots.look(self.config.webroot, name, self.owner), time.monotonic())
+
+    def _look_anew(self) -> None:
+        """Compare everything: notices may have been missed."""
+        self._watch_anew()
+        found = webroots.walk(self.config.webroot, self.owner, self.skip)
+        now = time.monotonic()
+        for name in {*found, *self._guard.listing}:
+            self._guard.saw(name, found.get(name), now)
+
+    def _show(self, now: float) -> None:
+        if (RELEASE.exists() or self._guard.is_settled(now)) and now - self._decided >= LOOK_SECONDS:
+            self._decided = now
+            # What Syncthing is doing now may be what is missing here.
+            if self.api.status().get("state") == "idle":
+                self._show_losses(now)
+        self._note_held()
+        entries = {}
+        for name in self._guard.changes(now):
+            entry = webroots.look(self.config.webroot, name, self.owner)
+            if entry is None or (name in self._guard.listing and guards.is_lost(self._guard.listing[name], entry)):
+                self._guard.saw(name, entry, now)
+            else:
+                entries[name] = entry
+        if entries:
+            self.api.scan(list(entries))
+            for name, entry in entries.items():
+                self._learn(name, entry)
+
+    def _learn(self, name: str, entry: guards.Entry) -> None:
+        """Syncthing has looked at it; a directory that is new to us with all that is in it."""
+        is_new = name not in self._guard.listing
+        self._guard.knows(name, entry)
+        if entry.is_directory and is_new:
+            with contextlib.suppress(OSError):
+                for below, found in webroots.walk(self.config.webroot, self.owner, self.skip, name).items():
+                    if not self._guard.is_pending(below):
+                        self._guard.knows(below, found)
+
+    def _show_losses(self, now: float) -> None:
+        if self._take_release():
+            self._look_anew()
+            report(f"released: {self._guard.weight()} files that are gone, empty or unreadable here will be elsewhere")
+            self._guard.release()
+        elif not self._guard.held or now - self._held_asked >= max(HELD_ASKED_SECONDS, self._guard.weight() / 20):
+            self._held_asked = now
+            self._forgo_others()
+        names = self._guard.losses(now)
+        weight = guards.weigh(names, self._guard.listing)
+        for at in range(0, len(names), guards.BATCH):
+            self.api.scan(names[at : at + guards.BATCH])
+        if not names:
+            return
+        self._guard.knows_gone(names, now)
+        for name in names:
+            entry = webroots.look(self.config.webroot, name, self.owner)
+            if entry:
+                self._guard.knows(name, entry)
+        self.state["let_go"] += weight
+        report(f"passed on as gone, empty or unreadable, {weight} files: {shown(names)}")
+        self._keep_list(now)
+
+    def _forgo_others(self) -> None:
+        """Take off the losses what Syncthing has itself removed here, as others did."""
+        top = set(self._guard.lost())
+        asked = [name for name in self._guard.listing if name in top or guards.is_below(name, top)]
+        gone = []
+        for name in {*asked, *top}:
+            entry = webroots.look(self.config.webroot, name, self.owner)
+            known = self.api.known(name)
+            if entry is None and (known is None or known["deleted"]):
+                gone.append(name)
+            elif entry and known and _is_as_known(entry, known):
+                self._guard.knows(name, entry)
+        self._guard.knows_gone(gone, time.monotonic(), ours=False)
+
+    def _note_held(self) -> None:
+        held = self._guard.held
+        names = self._guard.lost() if held else []
+        self.state["held"] = names[:NAMES_SHOWN]
+        self.state["held_files"] = self._guard.weight() if held else 0
+        self.state["held_because"] = held
+        self._say("held", bool(held), f"held back: {held}: {shown(names)}" if held else "")
+
+    @staticmethod
+    def _take_release() -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            RELEASE.unlink()
+            return True
+        return False
+
+    # what others may know
+
+    def _ask(self, now: float) -> None:
+        """How Syncthing is doing."""
+        status = self.api.status()
+        peers = self.api.connected(self.config.peers)
+        errors = [*self.api.errors(), *([status["error"]] if status.get("error") else [])]
+        if self.api.looks_by_itself():
+            errors.append("Syncthing's watcher or rescans were switched on: restart adt-webroot-sync")
+        self.state |= {"peers": peers, "errors": errors[:NAMES_SHOWN], "needs": status.get("needTotalItems", 0)}
+        self.state["files"] = len(self._guard.listing)
+        for peer, is_connected in peers.items():
+            self._say(f"peer {peer}", is_connected, f"{peer} is {'connected' if is_connected else 'not connected'}")
+        self._say("errors", errors, f"Syncthing can't do all: {shown(errors)}" if errors else "")
+        if now - self._kept >= KEEP_SECONDS:
+            self._keep_list(now)
+
+    def _keep_list(self, now: float) -> None:
+        self._kept = now
+        if self._guard.altered:
+            self._guard.altered = False
+            webroots.write_list(LIST, self._guard.listing)
+        os.utime(LIST)  # it says until when this host was there
+
+    def _write_state(self) -> None:
+        fresh = STATE.with_suffix(".new")
+        fresh.write_text(json.dumps({**self.state, "time": time.time()}), encoding="utf-8")
+        os.replace(fresh, STATE)
+
+
+def _is_as_known(entry: guards.Entry, known: dict[str, Any]) -> bool:
+    """Whether a file that is there is what Syncthing knows, and so was made by it."""
+    kind = {stat.S_IFDIR: "DIRECTORY", stat.S_IFLNK: "SYMLINK"}.get(stat.S_IFMT(entry.mode), "FILE")
+    if known["deleted"] or kind not in known["type"]:
+        return False
+    if kind == "SYMLINK":
+        return True
+    same_mode = int(known["permissions"], 8) == stat.S_IMODE(entry.mode) & 0o777
+    return same_mode and (kind == "DIRECTORY" or known["size"] == entry.size)
+
+
+# ---------------------------------------------------------------- the verbs
+
+
+def state(config: Config) -> dict[str, Any]:
+    """How the sync is doing on this host."""
+    why = why_not_joined(config)
+    told: dict[str, Any] = {
+        "host": config.host.name,
+        "webroot": config.webroot,
+        "joined": not why,
+        "why_not_joined": why,
+    }
+    try:
+        last = json.loads(STATE.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        last = {}
+    if time.time() - last.get("time", 0) > STALE_SECONDS:
+        last = {"running": False, "problem": why or "the service adt-webroot-sync doesn't run"}
+    return {**told, "held": [], "held_files": 0, "peers": {}, "errors": [], "needs": 0, **last}
+
+
+def release(config: Config) -> dict[str, Any]:
+    """Have everything passed on that is held, and wait for it. Raises SyncError."""
+    asked = time.time()
+    RELEASE.touch()
+    while time.time() - asked < RELEASE_SECONDS:
+        time.sleep(0.5)
+        now = state(config)
+        if now.get("time", 0) > asked and not RELEASE.exists() and not now["held_files"] and not now["problem"]:
+            return {"let_go": now.get("let_go", 0)}
+    raise SyncError(f"not everything could be released: {state(config)['problem'] or 'Syncthing is busy'}")
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "verb", choices=["run", "keys", "seed", "join", "own", "foreign", "set-aside", "state", "release"]
+    )
+    parser.add_argument("words", nargs="*")
+    given = parser.parse_args(arguments)
+    try:
+        if given.verb == "keys":
+            told = make_keys(*given.words)
+        else:
+            config = load_config()
+            if given.verb == "run":
+                Service(config).run()
+                return 0
+            if given.verb == "set-aside":
+                webroots.set_aside(config.webroot, config.excludes, *given.words)
+                return 0
+            if given.verb in ("own", "foreign"):
+                told = own(config, given.verb == "foreign")
+            else:
+                told = {"seed": seed, "join": join, "state": state, "release": release}[given.verb](config)
+    except (SyncError, syncthing.SyncthingError, OSError, subprocess.CalledProcessError) as error:
+        report(f"webroot_sync: {error}")
+        return 1
+    print(json.dumps(told))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
