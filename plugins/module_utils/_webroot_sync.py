@@ -62,6 +62,7 @@ START_SECONDS = 120.0
 REFUSED_SECONDS = 3.0
 STALE_SECONDS = 60.0
 RELEASE_SECONDS = 120.0
+WHOLE_ASKS, EMPTY_ASKS = 3, 10
 NAMES_SHOWN = 20
 
 
@@ -229,6 +230,7 @@ class Service:
         self.api = syncthing.Api(config.api_port, KEY.read_text(encoding="ascii"))
         self.state: dict[str, Any] = {"running": False, "problem": "", "held": [], "held_files": 0, "let_go": 0}
         self._device = 0
+        self._whole = 0  # how often in a row nothing was missing
         self._child: subprocess.Popen[bytes] | None = None
         self._said: dict[str, Any] = {}
         self._kept = self._asked = self._looked = self._decided = self._held_asked = 0.0
@@ -505,6 +507,10 @@ class Service:
             errors.append("Syncthing's watcher or rescans were switched on: restart adt-webroot-sync")
         self.state |= {"peers": peers, "errors": errors[:NAMES_SHOWN], "needs": status.get("needTotalItems", 0)}
         self.state["files"] = len(self._guard.listing)
+        # The index of a peer comes in parts, and there is none yet when it has just been connected.
+        whole = any(peers.values()) and status.get("state") == "idle" and not self.state["needs"]
+        self._whole = self._whole + 1 if whole else 0
+        self.state["complete"] = self._whole >= (WHOLE_ASKS if status.get("globalFiles") else EMPTY_ASKS)
         for peer, is_connected in peers.items():
             self._say(f"peer {peer}", is_connected, f"{peer} is {'connected' if is_connected else 'not connected'}")
         self._say("errors", errors, f"Syncthing can't do all: {shown(errors)}" if errors else "")
@@ -568,10 +574,22 @@ def release(config: Config) -> dict[str, Any]:
     raise SyncError(f"not everything could be released: {state(config)['problem'] or 'Syncthing is busy'}")
 
 
+def wait(config: Config, seconds: int) -> dict[str, Any]:
+    """Wait until this host has all that a peer has. Raises SyncError."""
+    until = time.monotonic() + seconds
+    now = state(config)
+    while time.monotonic() < until:
+        if now["running"] and not now["problem"] and now.get("complete"):
+            return {"files": now["files"]}
+        time.sleep(1)
+        now = state(config)
+    raise SyncError(f"it doesn't have everything yet: {now}")
+
+
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "verb", choices=["run", "keys", "seed", "join", "own", "foreign", "set-aside", "state", "release"]
+        "verb", choices=["run", "keys", "seed", "join", "own", "foreign", "set-aside", "state", "release", "wait"]
     )
     parser.add_argument("words", nargs="*")
     given = parser.parse_args(arguments)
@@ -586,7 +604,9 @@ def main(arguments: list[str]) -> int:
             if given.verb == "set-aside":
                 webroots.set_aside(config.webroot, config.excludes, *given.words)
                 return 0
-            if given.verb in ("own", "foreign"):
+            if given.verb == "wait":
+                told = wait(config, int(given.words[0]))
+            elif given.verb in ("own", "foreign"):
                 told = own(config, given.verb == "foreign")
             else:
                 told = {"seed": seed, "join": join, "state": state, "release": release}[given.verb](config)

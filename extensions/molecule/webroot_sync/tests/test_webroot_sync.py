@@ -1,0 +1,272 @@
+# Copyright (c) adt.assets contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Three webroots that are kept the same, and what happens to one without the others losing anything (H20, T12)."""
+
+from __future__ import annotations
+
+import json
+import random
+import shlex
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from scenario import BED, WEBSERVERS, prediction_errors, wait_until
+
+HERE, THERE, BEYOND = WEBSERVERS[:3]
+ROOT = "/var/www/html"
+UNIT = "adt-webroot-sync"
+PROGRAM = "python3 -I /usr/local/lib/adt-webroot-sync/webroot_sync.py"
+CONVERGE = str(Path(__file__).parents[1] / "converge.yml")
+OWN = ["img[1]", "a b", "!x", "#x", "wp-content/uploads", "wp-content/cache"]
+SETTINGS = {"assets_settings": {"persist_assets_to_cloud": 0, "build_archive_choice": "hourly", "sync_webroots": 1}}
+QUIET_SECONDS = 12  # whatever would be passed on, has been by then
+EMPTY = f"find {ROOT} -mindepth 1 -delete"
+
+
+def state(host: str) -> dict:
+    return json.loads(BED.on(host, f"{PROGRAM} state"))
+
+
+def tree(host: str) -> dict[str, str]:
+    """What a webserver's webroot holds, but for what is its own: type, mode, owner, and digest or target."""
+    pruned = " -o ".join(f"-path {shlex.quote('./' + name.replace('[', chr(92) + '['))}" for name in OWN)
+    find = f"find . -mindepth 1 \\( -name .stfolder -o -name .stignore -o {pruned} \\) -prune -o"
+    listed = BED.on(host, f"cd {ROOT} && {find} -printf '%P\\t%y %m %u:%g %l\\n'")
+    sums = BED.on(host, f"cd {ROOT} && {find} -type f -exec md5sum -- {{}} +")
+    digests = {line[36:]: line[:32] for line in sums.splitlines()}
+    rows = (line.split("\t") for line in listed.splitlines())
+    return {name: f"{what}{digests.get(name, '')}" for name, what in rows}
+
+
+def play(action: str) -> str:
+    return BED.playbook("adt.assets.sync", {**SETTINGS, "assets_sync": action}).stdout
+
+
+def trees() -> list[dict[str, str]]:
+    return [tree(host) for host in WEBSERVERS[:3]]
+
+
+def differences() -> str:
+    first, *others = trees()
+    return "; ".join(
+        f"{host}: {sorted(set(first.items()) ^ set(other.items()))[:6]}"
+        for host, other in zip(WEBSERVERS[1:], others)
+        if other != first
+    )
+
+
+def wait_for_the_same(seconds: float = 30.0) -> None:
+    wait_until(lambda: not differences(), seconds, differences)
+
+
+@pytest.fixture(autouse=True)
+def in_order() -> Iterator[None]:
+    """Each test begins and ends with webroots that are the same, and nothing held."""
+    yield
+    wait_for_the_same()
+    for host in WEBSERVERS[:3]:
+        now = state(host)
+        assert (now["running"], now["problem"], now["held_files"], now["errors"]) == (True, "", 0, []), now
+
+
+def write(host: str, name: str, text: str) -> None:
+    path = shlex.quote(f"{ROOT}/{name}")
+    BED.on(host, f"echo {shlex.quote(text)} | sudo -u www-data tee {path} > /dev/null")
+
+
+def has(host: str, name: str) -> bool:
+    return "yes" in BED.on(host, f"[ -e {shlex.quote(f'{ROOT}/{name}')} ] && echo yes", check=False)
+
+
+def test_check_mode_predicted_what_the_first_run_changed() -> None:
+    assert prediction_errors() == []
+
+
+def test_those_that_joined_have_everything_and_what_they_had_is_kept() -> None:
+    here = tree(HERE)
+    assert len([name for name in here if name.startswith("files/") and name.endswith(".txt")]) == 600
+    for host in (THERE, BEYOND):
+        assert not has(host, "deleted-long-ago.txt")
+        assert BED.on(host, "cat /var/www/.html-sync/aside/*/deleted-long-ago.txt") == "old\n"
+
+
+def test_owner_modes_and_links_are_right_everywhere() -> None:
+    for found in trees():
+        assert found["files/1/1.txt"].startswith("f 640 www-data:www-data")
+        assert found["files/2"].startswith("d 750 www-data:www-data")
+        assert found["themes"] == "l 777 www-data:www-data wp-content/themes"
+        assert "img1/beside.txt" in found
+    assert BED.fetch(THERE, "files/3/3.txt") == b"3\n"
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_h16_what_is_excluded_stays_each_webservers_own(name: str) -> None:
+    for host in WEBSERVERS[:3]:
+        assert BED.on(host, f"cd {ROOT} && cat {shlex.quote(name)}/own.txt") == f"{host}\n"
+
+
+def test_an_edit_arrives_within_5_seconds_and_a_delete_within_15() -> None:
+    write(THERE, "files/new ö [1].txt", "new")
+    wait_until(lambda: has(HERE, "files/new ö [1].txt") and has(BEYOND, "files/new ö [1].txt"), 5)
+    began = time.monotonic()
+    BED.on(HERE, f"rm {ROOT}/files/new*")
+    wait_until(lambda: not has(THERE, "files/new ö [1].txt") and not has(BEYOND, "files/new ö [1].txt"), 15)
+    assert time.monotonic() - began < 15
+
+
+def test_h20_emptied_at_once_or_while_stopped_nothing_is_deleted_elsewhere_and_a_play_heals() -> None:
+    before = tree(HERE)
+    BED.on(BEYOND, f"systemctl stop {UNIT}; {EMPTY}; systemctl start {UNIT}")
+    BED.on(THERE, f"rm -rf {ROOT}/* {ROOT}/.st*")
+    time.sleep(QUIET_SECONDS)
+    assert tree(HERE) == before
+    assert state(THERE)["problem"]
+    assert "index.php" in state(BEYOND)["problem"]
+    shown = BED.playbook("adt.assets.status", SETTINGS).stdout
+    assert "index.php" in shown
+    for host in (THERE, BEYOND):
+        BED.on(host, f"mkdir -p {' '.join(shlex.quote(f'{ROOT}/{name}') for name in OWN)}")
+        for name in OWN:
+            BED.on(host, f"echo {host} > {shlex.quote(f'{ROOT}/{name}/own.txt')}")
+    play("heal")
+    assert trees() == [before] * 3
+
+
+def test_h20_emptied_slowly_or_by_half_nothing_is_deleted_elsewhere_and_edits_go_on() -> None:
+    before = tree(BEYOND)
+    BED.on(THERE, f"rm -rf {ROOT}/files/[1-6]")
+    # The entry page last, and some hundred files in the time in which a single delete is waited for.
+    BED.on(HERE, f"cd {ROOT} && find files -name '*.txt' | while read -r name; do rm -- \"$name\"; sleep 0.02; done")
+    write(THERE, "written-meanwhile.txt", "news")
+    wait_until(lambda: has(BEYOND, "written-meanwhile.txt"), 5)
+    time.sleep(QUIET_SECONDS)
+    assert {name: what for name, what in tree(BEYOND).items() if name != "written-meanwhile.txt"} == before
+    assert state(THERE)["held_files"] == 300
+    assert state(HERE)["held_files"] >= 300
+    assert "held back" in BED.on(HERE, f"journalctl -u {UNIT} -o cat")
+    play("heal")
+    wait_for_the_same()
+    assert {name: what for name, what in tree(HERE).items() if name != "written-meanwhile.txt"} == before
+    assert "old\n" not in BED.on(THERE, f"find {ROOT}")
+
+
+def test_t12_an_unmounted_or_unreadable_webroot_deletes_nothing_elsewhere_and_is_in_order_again_afterwards() -> None:
+    before = tree(HERE)
+    BED.on(THERE, f"mount -t tmpfs none {ROOT} && chown www-data:www-data {ROOT}")
+    BED.on(BEYOND, f"chmod 000 {ROOT}")
+    try:
+        wait_until(lambda: bool(state(THERE)["problem"] and state(BEYOND)["problem"]), 10)
+        assert "another file system" in state(THERE)["problem"]
+        assert "can't read" in state(BEYOND)["problem"]
+        time.sleep(QUIET_SECONDS)
+        assert tree(HERE) == before
+    finally:
+        BED.on(THERE, f"umount {ROOT}")
+        BED.on(BEYOND, f"chmod 755 {ROOT}")
+    write(THERE, "again.txt", "in order")
+    wait_until(lambda: has(HERE, "again.txt") and has(BEYOND, "again.txt"), 15)
+
+
+def test_t12_files_cut_to_nothing_and_unreadable_directories_are_held() -> None:
+    before = tree(HERE)
+    BED.on(THERE, f"find {ROOT}/files/[1-4] -name '*.txt' -exec truncate -s 0 {{}} +")
+    BED.on(BEYOND, f"chmod 000 {ROOT}/files/*")
+    time.sleep(QUIET_SECONDS)
+    assert tree(HERE) == before
+    assert state(THERE)["held_files"] == 200
+    assert state(BEYOND)["held_files"] == 600
+    play("heal")
+    assert trees() == [before] * 3
+
+
+def test_what_was_meant_is_released_by_a_play() -> None:
+    BED.on(THERE, f"rm -r {ROOT}/files/0 {ROOT}/files/1 {ROOT}/files/2")
+    wait_until(lambda: state(THERE)["held_files"] == 150, 15)
+    assert has(HERE, "files/0")
+    assert "'files/0'" in BED.on(THERE, f"journalctl -u {UNIT} -o cat | grep 'held back' | tail -1")
+    shown = BED.playbook("adt.assets.status", SETTINGS).stdout
+    assert next(line for line in shown.splitlines() if THERE in line and "150" in line)
+    play("release")
+    wait_until(lambda: not has(HERE, "files/0") and not has(BEYOND, "files/2"), 20)
+    assert has(HERE, "files/3/3.txt")
+
+
+def test_a_lost_index_pushes_nothing_and_joins_anew() -> None:
+    """As a webserver from an old image: its files may be older than what others have deleted."""
+    before = tree(HERE)
+    BED.on(BEYOND, f"systemctl stop {UNIT}; rm -rf /var/lib/adt-webroot-sync/syncthing/index-*")
+    BED.on(BEYOND, f"cd {ROOT} && echo old > returned.txt && echo older > files/3/3.txt && systemctl start {UNIT}")
+    time.sleep(QUIET_SECONDS)
+    assert tree(HERE) == before
+    assert "lost its index" in state(BEYOND)["problem"]
+    BED.playbook(CONVERGE, {})
+    assert trees() == [before] * 3
+    assert "returned.txt" in BED.on(BEYOND, "ls /var/www/.html-sync/aside/*")
+
+
+def test_a_webserver_that_left_the_inventory_is_forgotten() -> None:
+    BED.playbook(CONVERGE, {"webroot_sync_webservers": [HERE, THERE]}, "--limit", f"{HERE},{THERE}")
+    try:
+        wait_until(lambda: state(HERE)["peers"] == {THERE: True}, 20)
+        wait_until(lambda: not any(state(BEYOND)["peers"].values()), 20)
+        wait_until(lambda: state(THERE)["peers"] == {HERE: True}, 20)
+        write(BEYOND, "outside.txt", "not passed on")
+        time.sleep(5)
+        assert not has(HERE, "outside.txt")
+        BED.on(BEYOND, f"rm {ROOT}/outside.txt")
+    finally:
+        BED.playbook(CONVERGE, {})
+    wait_until(lambda: state(HERE)["peers"] == {THERE: True, BEYOND: True}, 30)
+
+
+def test_random_changes_on_all_webservers_end_in_the_tree_that_was_meant() -> None:
+    """Nobody changes what another has changed in the last seconds, as then nobody could say what was meant."""
+    choose = random.Random(20)
+    hosts = WEBSERVERS[:3]
+    expected: dict[str, str] = {}
+    touched: dict[str, tuple[float, str]] = {}
+    BED.on(HERE, f"sudo -u www-data mkdir {ROOT}/random")
+    wait_until(lambda: all(has(host, "random") for host in hosts), 10)
+    for step in range(90):
+        host = choose.choice(hosts)
+        free = [name for name in expected if time.monotonic() - touched[name][0] > 8 or touched[name][1] == host]
+        kind = choose.choice(["create", "create", "edit", "rename", "delete"]) if free else "create"
+        name = choose.choice(free) if kind != "create" else f"random/f{step}"
+        if kind in ("create", "edit"):
+            expected[name] = f"{kind} {step}"
+            write(host, name, expected[name])
+        elif kind == "rename":
+            BED.on(host, f"cd {ROOT} && mv {name} random/r{step}")
+            expected[f"random/r{step}"] = expected.pop(name)
+            touched[f"random/r{step}"] = (time.monotonic(), host)
+        else:
+            BED.on(host, f"rm {ROOT}/{name}")
+            del expected[name]
+        touched[name] = (time.monotonic(), host)
+        if step == 45:
+            BED.on(BEYOND, f"systemctl restart {UNIT}")
+    wait_for_the_same()
+    found = BED.on(HERE, f"cd {ROOT} && grep -r . random")
+    assert dict(line.split(":", 1) for line in found.splitlines()) == expected
+
+
+def test_h23_keys_are_for_root_and_syncthing_only() -> None:
+    key = BED.on(HERE, "cat /etc/adt-webroot-sync/api.key").strip()
+    assert key not in BED.on(HERE, "ps -eo args; journalctl -o cat --no-pager")
+    assert BED.on(HERE, "stat -c '%a %U' /etc/adt-webroot-sync/api.key").split() == ["600", "root"]
+    assert BED.on(HERE, "stat -c '%a %U' /var/lib/adt-webroot-sync/syncthing").split() == ["700", "www-data"]
+    readable = BED.on(HERE, f"grep -rlF -e {key} -e 'PRIVATE KEY' /etc/adt-webroot-sync /var/lib/adt-webroot-sync")
+    for file in readable.splitlines():
+        assert BED.on(HERE, f"stat -c %a {file}").strip() == "600", file
+
+
+@pytest.mark.parametrize("host", WEBSERVERS[:2])
+def test_syncthings_api_needs_its_key_and_is_not_on_the_network(host: str) -> None:
+    ask = "curl -s -o /dev/null -w '%{http_code}' --max-time 5"
+    assert BED.on(host, f"{ask} http://127.0.0.1:8384/rest/config") in ("401", "403")
+    assert BED.on(host, f"{ask} http://{BED.address(host)}:8384/", check=False) == "000"
+    listening = BED.on(host, "ss -Hlntup | grep syncthing | awk '{print $1, $5}'")
+    assert sorted(set(listening.splitlines())) == ["tcp *:22000", "tcp 127.0.0.1:8384"]
