@@ -115,6 +115,7 @@ def stages() -> list[Stage]:
         # The playbooks are the same for every tool: test_mind_changed.py has them take s3fs there and back under load.
         molecule("deploy", "s3fs", group=LONG),
         *(molecule("asset_mount", tool) for tool in ("rclone", "s3fs", "goofys", "geesefs")),
+        molecule("webroot_sync", "rclone"),
         molecule("wordpress", "rclone"),
         pytest("s3", "s3", "tests/s3", bed=True),
         # Full counts take hours; ``make soak`` sets ADT_SOAK, without it this is a part of s3.

@@ -62,6 +62,7 @@ START_SECONDS = 120.0
 REFUSED_SECONDS = 3.0
 STALE_SECONDS = 60.0
 RELEASE_SECONDS = 120.0
+STUCK_SECONDS = 60.0  # errors, and nothing has come for so long
 WHOLE_ASKS, EMPTY_ASKS = 3, 10
 NAMES_SHOWN = 20
 
@@ -175,6 +176,7 @@ def seed(config: Config) -> dict[str, Any]:
 
 def join(config: Config) -> dict[str, Any]:
     """Set the files aside, and have Syncthing begin with nothing, so that it gets everything from the others."""
+    own(config, check=False)  # a directory above an excluded one stays, and has to take files
     name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     aside = os.path.join(config.kept, "aside", name)
     config.as_user(sys.executable, "-I", __file__, "set-aside", aside)
@@ -576,14 +578,19 @@ def release(config: Config) -> dict[str, Any]:
 
 def wait(config: Config, seconds: int) -> dict[str, Any]:
     """Wait until this host has all that a peer has. Raises SyncError."""
-    until = time.monotonic() + seconds
-    now = state(config)
-    while time.monotonic() < until:
-        if now["running"] and not now["problem"] and now.get("complete"):
-            return {"files": now["files"]}
+    began = came = time.monotonic()
+    before = -1
+    while True:
+        told = state(config)
+        if told["running"] and not told["problem"] and told.get("complete"):
+            return {"files": told["files"]}
+        now = time.monotonic()
+        if told.get("files") != before:
+            before, came = told.get("files"), now
+        if now - began > seconds or (told["errors"] and now - came > STUCK_SECONDS):
+            missing = f"{told['needs']} files are missing" if told["needs"] else "no other webserver is connected"
+            raise SyncError(f"it doesn't have everything: {'; '.join(told['errors']) or told['problem'] or missing}")
         time.sleep(1)
-        now = state(config)
-    raise SyncError(f"it doesn't have everything yet: {now}")
 
 
 def main(arguments: list[str]) -> int:
