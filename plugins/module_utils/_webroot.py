@@ -110,7 +110,7 @@ def read_list(file: Path) -> Listing | None:
     """The list that was kept; None when there is none that can be read."""
     try:
         return {name: Entry(*entry) for name, entry in json.loads(file.read_text(encoding="ascii")).items()}
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, AttributeError):
         return None
 
 

@@ -10,6 +10,7 @@ import random
 import shlex
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ PROGRAM = "python3 -I /usr/local/lib/adt-webroot-sync/webroot_sync.py"
 CONVERGE = str(Path(__file__).parents[1] / "converge.yml")
 OWN = ["img[1]", "a b", "!x", "#x", "wp-content/uploads", "wp-content/cache"]
 SETTINGS = {"assets_settings": {"persist_assets_to_cloud": 0, "build_archive_choice": "hourly", "sync_webroots": 1}}
-QUIET_SECONDS = 12  # whatever would be passed on, has been by then
+QUIET_SECONDS = 10  # whatever would be passed on, has been by then
 # All but what is mounted, as it is for those who may not delete there.
 SYNCED = " ".join(
     f"{ROOT}/{name}" for name in ("files", "img1", "index.php", "themes", "wp-content/themes", ".stfolder", ".stignore")
@@ -37,8 +38,8 @@ def tree(host: str) -> dict[str, str]:
     """What a webserver's webroot holds, but for what is its own: type, mode, owner, and digest or target."""
     pruned = " -o ".join(f"-path {shlex.quote('./' + name.replace('[', chr(92) + '['))}" for name in OWN)
     find = f"find . -mindepth 1 \\( -name .stfolder -o -name .stignore -o {pruned} \\) -prune -o"
-    listed = BED.on(host, f"cd {ROOT} && {find} -printf '%P\\t%y %m %u:%g %l\\n'")
-    sums = BED.on(host, f"cd {ROOT} && {find} -type f -exec md5sum -- {{}} +")
+    rows_and_sums = f"{find} -printf '%P\\t%y %m %u:%g %l\\n'; echo; {find} -type f -exec md5sum -- {{}} +"
+    listed, sums = BED.on(host, f"cd {ROOT} && {rows_and_sums}").split("\n\n")
     digests = {line[36:]: line[:32] for line in sums.splitlines()}
     rows = (line.split("\t") for line in listed.splitlines())
     return {name: f"{what}{digests.get(name, '')}" for name, what in rows}
@@ -49,7 +50,8 @@ def play(action: str) -> str:
 
 
 def trees() -> list[dict[str, str]]:
-    return [tree(host) for host in WEBSERVERS[:3]]
+    with ThreadPoolExecutor() as threads:
+        return list(threads.map(tree, WEBSERVERS[:3]))
 
 
 def differences() -> str:
@@ -65,14 +67,17 @@ def wait_for_the_same(seconds: float = 30.0) -> None:
     wait_until(lambda: not differences(), seconds, differences)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def in_order() -> Iterator[None]:
-    """Each test begins and ends with webroots that are the same, and nothing held."""
+    """The test ends with webroots that are the same, and nothing held."""
     yield
     wait_for_the_same()
     for host in WEBSERVERS[:3]:
         now = state(host)
         assert (now["running"], now["problem"], now["held_files"], now["errors"]) == (True, "", 0, []), now
+
+
+CHANGES = pytest.mark.usefixtures("in_order")
 
 
 def write(host: str, name: str, text: str) -> None:
@@ -111,6 +116,7 @@ def test_h16_what_is_excluded_stays_each_webservers_own(name: str) -> None:
         assert BED.on(host, f"cd {ROOT} && cat {shlex.quote(name)}/own.txt") == f"{host}\n"
 
 
+@CHANGES
 def test_an_edit_arrives_within_5_seconds_and_a_delete_within_15() -> None:
     write(THERE, "files/new ö [1].txt", "new")
     wait_until(lambda: has(HERE, "files/new ö [1].txt") and has(BEYOND, "files/new ö [1].txt"), 5)
@@ -120,6 +126,7 @@ def test_an_edit_arrives_within_5_seconds_and_a_delete_within_15() -> None:
     assert time.monotonic() - began < 15
 
 
+@CHANGES
 def test_h20_emptied_at_once_or_while_stopped_nothing_is_deleted_elsewhere_and_a_play_heals() -> None:
     before = tree(HERE)
     BED.on(BEYOND, f"systemctl stop {UNIT}; rm -rf {SYNCED}; systemctl start {UNIT}")
@@ -134,6 +141,7 @@ def test_h20_emptied_at_once_or_while_stopped_nothing_is_deleted_elsewhere_and_a
     assert trees() == [before] * 3
 
 
+@CHANGES
 def test_h20_emptied_slowly_or_by_half_nothing_is_deleted_elsewhere_and_edits_go_on() -> None:
     before = tree(BEYOND)
     BED.on(THERE, f"rm -rf {ROOT}/files/[1-6]")
@@ -149,9 +157,9 @@ def test_h20_emptied_slowly_or_by_half_nothing_is_deleted_elsewhere_and_edits_go
     play("heal")
     wait_for_the_same()
     assert {name: what for name, what in tree(HERE).items() if name != "written-meanwhile.txt"} == before
-    assert "old\n" not in BED.on(THERE, f"find {ROOT}")
 
 
+@CHANGES
 def test_t12_an_unmounted_or_unreadable_webroot_deletes_nothing_elsewhere_and_is_in_order_again_afterwards() -> None:
     before = tree(HERE)
     BED.on(THERE, f"mount -t tmpfs none {ROOT} && chown www-data:www-data {ROOT}")
@@ -169,6 +177,7 @@ def test_t12_an_unmounted_or_unreadable_webroot_deletes_nothing_elsewhere_and_is
     wait_until(lambda: has(HERE, "again.txt") and has(BEYOND, "again.txt"), 15)
 
 
+@CHANGES
 def test_t12_files_cut_to_nothing_and_unreadable_directories_are_held() -> None:
     before = tree(HERE)
     BED.on(THERE, f"find {ROOT}/files/[1-4] -name '*.txt' -exec truncate -s 0 {{}} +")
@@ -181,6 +190,7 @@ def test_t12_files_cut_to_nothing_and_unreadable_directories_are_held() -> None:
     assert trees() == [before] * 3
 
 
+@CHANGES
 def test_what_was_meant_is_released_by_a_play() -> None:
     BED.on(THERE, f"rm -r {ROOT}/files/0 {ROOT}/files/1 {ROOT}/files/2")
     wait_until(lambda: state(THERE)["held_files"] == 150, 15)
@@ -193,34 +203,24 @@ def test_what_was_meant_is_released_by_a_play() -> None:
     assert has(HERE, "files/3/3.txt")
 
 
-def test_a_lost_index_pushes_nothing_and_joins_anew() -> None:
-    """As a webserver from an old image: its files may be older than what others have deleted."""
+@CHANGES
+def test_a_webserver_that_left_is_forgotten_and_one_that_lost_its_index_pushes_nothing_and_joins_anew() -> None:
+    """The latter as one from an old image: its files may be older than what others have deleted."""
     before = tree(HERE)
+    BED.playbook(CONVERGE, {"webroot_sync_webservers": [HERE, THERE]}, "--limit", f"{HERE},{THERE}")
+    wait_until(lambda: state(HERE)["peers"] == {THERE: True} and state(THERE)["peers"] == {HERE: True}, 20)
+    wait_until(lambda: not any(state(BEYOND)["peers"].values()), 20)
+    write(BEYOND, "outside.txt", "not passed on")
     BED.on(BEYOND, f"systemctl stop {UNIT}; rm -rf /var/lib/adt-webroot-sync/syncthing/index-*")
     BED.on(BEYOND, f"cd {ROOT} && echo old > returned.txt && echo older > files/3/3.txt && systemctl start {UNIT}")
-    time.sleep(QUIET_SECONDS)
-    assert tree(HERE) == before
-    assert "lost its index" in state(BEYOND)["problem"]
+    wait_until(lambda: "lost its index" in state(BEYOND)["problem"], 10)
     BED.playbook(CONVERGE, {})
     assert trees() == [before] * 3
     assert "returned.txt" in BED.on(BEYOND, "ls /var/www/.html-sync/aside/*")
-
-
-def test_a_webserver_that_left_the_inventory_is_forgotten() -> None:
-    BED.playbook(CONVERGE, {"webroot_sync_webservers": [HERE, THERE]}, "--limit", f"{HERE},{THERE}")
-    try:
-        wait_until(lambda: state(HERE)["peers"] == {THERE: True}, 20)
-        wait_until(lambda: not any(state(BEYOND)["peers"].values()), 20)
-        wait_until(lambda: state(THERE)["peers"] == {HERE: True}, 20)
-        write(BEYOND, "outside.txt", "not passed on")
-        time.sleep(5)
-        assert not has(HERE, "outside.txt")
-        BED.on(BEYOND, f"rm {ROOT}/outside.txt")
-    finally:
-        BED.playbook(CONVERGE, {})
     wait_until(lambda: state(HERE)["peers"] == {THERE: True, BEYOND: True}, 30)
 
 
+@CHANGES
 def test_random_changes_on_all_webservers_end_in_the_tree_that_was_meant() -> None:
     """Nobody changes what another has changed in the last seconds, as then nobody could say what was meant."""
     choose = random.Random(20)
