@@ -579,7 +579,7 @@ def release(config: Config) -> dict[str, Any]:
 def wait(config: Config, seconds: int) -> dict[str, Any]:
     """Wait until this host has all that a peer has. Raises SyncError."""
     began = came = time.monotonic()
-    before = -1
+    before: Any = None
     while True:
         told = state(config)
         if told["running"] and not told["problem"] and told.get("complete"):
