@@ -620,9 +620,9 @@ def main(arguments: list[str]) -> int:
     except (SyncError, syncthing.SyncthingError, OSError, subprocess.CalledProcessError) as error:
         report(f"webroot_sync: {error}")
         return 1
-    print(json.dumps(told))
+    sys.stdout.write(json.dumps(told) + "\n")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    raise SystemExit(main(sys.argv[1:]))
