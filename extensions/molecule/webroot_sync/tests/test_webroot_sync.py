@@ -93,6 +93,13 @@ def test_check_mode_predicted_what_the_first_run_changed() -> None:
     assert prediction_errors() == []
 
 
+def test_the_playbook_configures_and_refuses_what_it_does_not_know() -> None:
+    BED.playbook("adt.assets.sync", SETTINGS, "--check")
+    refused = BED.playbook("adt.assets.sync", {**SETTINGS, "assets_sync": "reset"}, check=False)
+    assert refused.returncode
+    assert "configure (the default), release or heal" in refused.stdout
+
+
 def test_those_that_joined_have_everything_and_what_they_had_is_kept() -> None:
     here = tree(HERE)
     assert len([name for name in here if name.startswith("files/") and name.endswith(".txt")]) == 600
