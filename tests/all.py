@@ -117,6 +117,7 @@ def stages() -> list[Stage]:
         *(molecule("asset_mount", tool) for tool in ("rclone", "s3fs", "goofys", "geesefs")),
         molecule("webroot_sync", "rclone"),
         molecule("wordpress", "rclone"),
+        molecule("webroot_backup", "rclone"),
         pytest("s3", "s3", "tests/s3", bed=True),
         # Full counts take hours; ``make soak`` sets ADT_SOAK, without it this is a part of s3.
         pytest("soak-s3", LONG, "-s", *(f"tests/s3/test_{of}.py" for of in ("injections", "kills", "races")), bed=True),

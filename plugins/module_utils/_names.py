@@ -11,6 +11,7 @@ from typing import Callable, Optional
 
 BUCKET_MAX = 63
 CATALOG = "catalog"
+BACKUPS = "backups"
 
 _DIGEST = 8
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -75,6 +76,11 @@ def bucket_name(directory: str, site: str) -> str:
 def catalog_name(site: str) -> str:
     """The bucket of a site's catalog."""
     return bucket_name(CATALOG, site)
+
+
+def backups_name(site: str) -> str:
+    """The bucket of a site's temporal backups."""
+    return bucket_name(BACKUPS, site)
 
 
 def bucket_flaw(name: str) -> Optional[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from ._applications import NONE, Application
-from ._names import bucket_flaw, bucket_name, catalog_name, directory_id, distinct_id, unit_name, within
+from ._names import backups_name, bucket_flaw, bucket_name, catalog_name, directory_id, distinct_id, unit_name, within
 from ._template import Problem, Template
 from ._tools import BuildStyle, Tool
 
@@ -588,7 +588,7 @@ def _buckets(
     reader: _Reader, directories: list[_Directory], site: str, chosen: dict[str, list[str]]
 ) -> dict[str, list[str]]:
     """Every directory's buckets by its path; two that would share one are a problem."""
-    owners = {catalog_name(site): "the site's catalog"}
+    owners = {catalog_name(site): "the site's catalog", backups_name(site): "the site's temporal backups"}
     buckets: dict[str, list[str]] = {}
     for d in directories:
         sources = [f"{d.source}{n}" for n in range(1, d.merge + 1)] if d.written.startswith("merge=") else [d.source]
