@@ -293,6 +293,7 @@ def test_a_directory_that_holds_the_webroot_is_refused():
         "a_b:a.b",
         "images1:merge=images2",
         "catalog",
+        "backups",
     ],
 )
 def test_h5_directories_that_would_share_a_bucket_are_refused(pair):

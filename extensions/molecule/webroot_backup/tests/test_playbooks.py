@@ -1,0 +1,110 @@
+# Copyright (c) adt.assets contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The playbooks as users run them: a backup now, its files back on the webservers, assets out of it into a bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from backups import PASSWORD, SITE, SLUG, announced
+from corpus import files
+from scenario import BED, CORPUS, WEBSERVERS, md5, recap
+
+FIRST = WEBSERVERS[0]
+INDEX = "/var/www/html/index.html"
+SETTINGS = {
+    "website_url": SITE,
+    "persist_assets_to_cloud": 0,
+    "build_archive_choice": "hourly",
+    "directories_to_mount": "",
+    "s3_host_base": BED.env["S3_ENDPOINT"],
+    "s3_location": "us-east-1",
+}
+VARIABLES = {
+    "assets_settings": SETTINGS,
+    "assets_access_key": BED.env["AWS_ACCESS_KEY_ID"],
+    "assets_secret_key": BED.env["AWS_SECRET_ACCESS_KEY"],
+    "assets_backup_password": PASSWORD,
+}
+PERSISTING = {**SETTINGS, "persist_assets_to_cloud": 1, "directories_to_mount": "images"}
+
+
+def play(name: str, *options: str, check: bool = True, **variables: Any) -> str:
+    """What a playbook says; it must not say a secret."""
+    done = BED.playbook(f"adt.assets.{name}", {**VARIABLES, **variables}, *options, check=check)
+    for secret in (PASSWORD, BED.env["AWS_SECRET_ACCESS_KEY"]):
+        assert secret not in done.stdout
+    return done.stdout
+
+
+@pytest.fixture(scope="module", autouse=True)
+def everything_saved() -> Iterator[str]:
+    """A backup from before the assets move into buckets, which has them."""
+    return play("backup", "-vvv", "--limit", FIRST)
+
+
+def test_a_backup_now_says_what_was_announced(everything_saved: str) -> None:
+    record = announced("hourly")[0]
+    assert record["excludes"] == []
+    assert f"hourly backup of {SITE} by {FIRST} at {record['time']}: {record['files']} files" in everything_saved
+
+
+def test_restore_brings_a_file_back_and_says_so_before() -> None:
+    BED.on(FIRST, f"echo damaged > {INDEX} && touch -d 2001-01-01 {INDEX} && rm -r /var/www/html/img1")
+    said = play("restore", "--limit", FIRST, "--check", assets_backup={"period": "hourly"})
+    assert "Would restore the webroot" in said
+    assert recap(said)[FIRST]["changed"] == 1
+    assert BED.on(FIRST, f"cat {INDEX}") == "damaged\n"
+    play("restore", "--limit", FIRST, assets_backup={"period": "hourly"})
+    assert BED.fetch(FIRST, "index.html") == (CORPUS / "site" / INDEX.lstrip("/")).read_bytes()
+    assert BED.on(FIRST, "cat /var/www/html/img1/file.txt") == "kept"
+    again = play("restore", "--limit", FIRST, assets_backup={"period": "hourly"})
+    assert recap(again)[FIRST]["changed"] == 0
+    assert BED.on(FIRST, "ls -A /var/tmp | grep adt-assets || true") == ""
+
+
+def test_i4_restore_overwrites_nothing_newer_without_being_told() -> None:
+    BED.on(FIRST, f"echo newer > {INDEX}")
+    said = play("restore", "--limit", FIRST, check=False, assets_backup={"period": "hourly"})
+    assert "1 files were changed after they were saved" in said
+    assert "index.html" in said
+    assert BED.on(FIRST, f"cat {INDEX}") == "newer\n"
+    aside = {"assets_restore_to": "/var/www/aside", "assets_restore_path": "media"}
+    play("restore", "--limit", FIRST, assets_backup={"period": "hourly"}, **aside)
+    assert BED.on(FIRST, "cd /var/www/aside && find . -type f | sort").split("\n")[0] == "./media/readme.txt"
+    play("restore", "--limit", FIRST, assets_backup={"period": "hourly"}, assets_restore_newer=True)
+    assert "A page without assets" in BED.on(FIRST, f"cat {INDEX}; rm -r /var/www/aside")
+
+
+def test_i7_restore_leaves_alone_what_lies_in_buckets() -> None:
+    said = play(
+        "restore",
+        "--limit",
+        FIRST,
+        check=False,
+        assets_settings=PERSISTING,
+        assets_backup={"period": "hourly"},
+        assets_restore_path="images/00",
+    )
+    assert "images lies in a bucket" in said
+
+
+def test_deploy_from_a_period_fills_the_bucket_from_the_newest_backup_that_has_the_assets() -> None:
+    play("deploy", "--limit", "build1", assets_settings=PERSISTING, assets_backup={"period": "hourly"})
+    images = files(CORPUS / "site/var/www/html/images")
+    stored = BED.objects(f"{SLUG}-assets-images")
+    small = {key: path for key, path in images.items() if path.stat().st_size < 1 << 20}
+    assert {key for key in stored if not key.endswith("/")} == set(images)
+    assert all(stored[key]["ETag"].strip('"') == md5(path.read_bytes()) for key, path in small.items())
+    again = play("deploy", "--limit", "build1", assets_settings=PERSISTING, assets_backup={"period": "hourly"})
+    assert recap(again)["build1"]["changed"] == 0
+    assert BED.on("build1", "ls -A /var/tmp | grep adt-assets || true") == ""
+
+
+def test_deploy_from_a_period_without_such_a_backup_says_why() -> None:
+    wanted = {"period": "hourly", "before": "2020-01-01"}
+    said = play("deploy", "--limit", "build1", check=False, assets_settings=PERSISTING, assets_backup=wanted)
+    assert "None of the 0 announced hourly backups" in said

@@ -1,0 +1,68 @@
+# Copyright (c) adt.assets contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files out of a snapshot into a directory of their own, where there is room, and each of them verified."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ._backup import SourceError
+from ._names import exclude_patterns, within
+from ._restic import Restic
+
+# What a file system needs besides the files' bytes.
+SPARE = 64 * 1024 * 1024
+SPARE_SHARE = 0.05
+
+
+class Order(NamedTuple):
+    """What is wanted: a snapshot with its webroot, directories below that (none for all of it), and where to."""
+
+    snapshot: str
+    webroot: str
+    directories: tuple[str, ...]
+    dest: str
+    check: bool
+
+
+def restore(restic: Restic, order: Order) -> dict[str, Any]:
+    """Carry out an order; the result of module backup_restore. Raises SourceError, before anything is written."""
+    dest = Path(order.dest)
+    if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
+        raise SourceError(f"dest {order.dest!r} is there and isn't an empty directory: restore into a new one")
+    wanted = [f"{order.webroot}/{directory}" for directory in order.directories] or [order.webroot]
+    files = [(path, size) for path, size in restic.files(order.snapshot) if any(within(path, top) for top in wanted)]
+    for top in wanted:
+        if not any(within(path, top) for path, _size in files):
+            raise SourceError(f"the backup has no files in {top}: look at what it leaves out (adt.assets.backup_info)")
+    size = sum(size for _path, size in files)
+    _require_room(dest, size)
+    if not order.check:
+        tops = exclude_patterns([top.lstrip("/") for top in wanted], "restic", "/")
+        includes = [word for top in tops for word in ("--include", top)]
+        restic.run("restore", order.snapshot, "--target", order.dest, "--verify", *includes)
+        _require_all(dest, files)
+    return {"changed": True, "path": order.dest + order.webroot, "files": len(files), "bytes": size}
+
+
+def _require_room(dest: Path, size: int) -> None:
+    while not dest.exists():
+        dest = dest.parent
+    free = shutil.disk_usage(dest).free
+    needed = int(size * (1 + SPARE_SHARE)) + SPARE
+    if free < needed:
+        raise SourceError(
+            f"there is no room for the backup: {dest} has {free >> 20} MiB free, and {needed >> 20} MiB are needed; "
+            "free some, or choose another file system"
+        )
+
+
+def _require_all(dest: Path, files: list[tuple[str, int]]) -> None:
+    for path, size in files:
+        place = f"{dest}{path}"
+        if not os.path.lexists(place) or os.lstat(place).st_size != size:
+            raise SourceError(f"{path} wasn't restored whole: run again, and look at adt-assets-backup's weekly check")

@@ -1,0 +1,101 @@
+# Copyright (c) adt.assets contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How restic is called, and what is made of its answers."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ansible_collections.adt.assets.plugins.module_utils._backup import SourceError
+from ansible_collections.adt.assets.plugins.module_utils._restic import Repository, Restic, ResticError, summary
+
+REPOSITORY = Repository(
+    endpoint_url="https://s3.example.com",
+    bucket="www-example-com-assets-backups",
+    region="eu-central-1",
+    virtual=False,
+    ca_bundle="",
+    password="pass word",
+    access_key="KEY",
+    secret_key="a/b&c%d'$e",
+    session_token="",
+    cache="/var/cache/restic",
+)
+
+
+def stand_in(tmp_path, monkeypatch, script: str) -> Restic:
+    """A repository whose restic is a shell script: errors that a real one has once in a blue moon."""
+    program = tmp_path / "restic"
+    program.write_text("#!/bin/sh\n" + script)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    return Restic(REPOSITORY)
+
+
+def test_h23_secrets_stand_in_the_environment_alone():
+    environment = REPOSITORY.environment
+    assert environment["AWS_SECRET_ACCESS_KEY"] == "a/b&c%d'$e"
+    assert environment["RESTIC_PASSWORD"] == "pass word"
+    assert "AWS_SESSION_TOKEN" not in environment
+    assert not {"a/b&c%d'$e", "pass word", "KEY"} & set(REPOSITORY.arguments)
+
+
+def test_a_password_in_a_file_is_left_there():
+    environment = REPOSITORY._replace(password="@/run/credentials/x").environment
+    assert environment["RESTIC_PASSWORD_FILE"] == "/run/credentials/x"
+    assert "RESTIC_PASSWORD" not in environment
+
+
+def test_h19_restic_counts_in_utc_and_nothing_of_the_environment_sends_it_elsewhere(monkeypatch):
+    monkeypatch.setenv("RESTIC_REPOSITORY", "/elsewhere")
+    monkeypatch.setenv("AWS_PROFILE", "someone")
+    environment = REPOSITORY.environment
+    assert environment["TZ"] == "UTC"
+    assert environment["RESTIC_REPOSITORY"] == "s3:https://s3.example.com/www-example-com-assets-backups/restic"
+    assert "AWS_PROFILE" not in environment
+
+
+def test_arguments_name_the_bucket_as_the_store_wants_it():
+    assert REPOSITORY.arguments == ["restic", "-o", "s3.bucket-lookup=path"]
+    other = REPOSITORY._replace(virtual=True, ca_bundle="/etc/ca.pem", cache="")
+    assert other.arguments == ["restic", "-o", "s3.bucket-lookup=dns", "--cacert", "/etc/ca.pem", "--no-cache"]
+
+
+def test_the_summary_is_the_last_word():
+    lines = [{"message_type": "status"}, {"message_type": "summary", "snapshot_id": "abc"}]
+    assert summary("\n".join(map(json.dumps, lines)).encode())["snapshot_id"] == "abc"
+    assert summary(json.dumps(lines[0]).encode()) == {}
+    assert summary(b"Fatal: no repository") == {}
+
+
+def test_an_error_says_what_restic_said(tmp_path, monkeypatch):
+    said = json.dumps({"message_type": "error", "error": {"message": "permission denied"}, "item": "/x"})
+    restic = stand_in(tmp_path, monkeypatch, f"echo '{said}' >&2; exit 3")
+    with pytest.raises(ResticError, match=r"restic backup failed .* \(exit code 3\): /x permission denied") as caught:
+        restic.run("backup", "--json")
+    assert caught.value.code == 3
+
+
+def test_t10_a_locked_repository_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+    script = (
+        f"[ -e {tmp_path}/again ] && exit 0; touch {tmp_path}/again; echo 'repository is already locked' >&2; exit 11"
+    )
+    stand_in(tmp_path, monkeypatch, script).run("forget", "abc")
+    assert (tmp_path / "again").exists()
+
+
+def test_a_missing_restic_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SourceError, match="install the package restic"):
+        Restic(REPOSITORY).run("version")
+
+
+@pytest.mark.parametrize("says", ["repository does not exist", "unable to open config file"])
+def test_what_is_not_there_is_told_from_what_cannot_be_opened(tmp_path, monkeypatch, says):
+    assert stand_in(tmp_path, monkeypatch, f"echo 'Fatal: {says}' >&2; exit 10").exists() is False
+    with pytest.raises(ResticError, match="wrong password"):
+        stand_in(tmp_path, monkeypatch, "echo 'Fatal: wrong password' >&2; exit 12").exists()
