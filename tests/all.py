@@ -120,7 +120,13 @@ def stages() -> list[Stage]:
         molecule("webroot_backup", "rclone"),
         pytest("s3", "s3", "tests/s3", bed=True),
         # Full counts take hours; ``make soak`` sets ADT_SOAK, without it this is a part of s3.
-        pytest("soak-s3", LONG, "-s", *(f"tests/s3/test_{of}.py" for of in ("injections", "kills", "races")), bed=True),
+        pytest(
+            "soak-s3",
+            LONG,
+            "-s",
+            *(f"tests/s3/test_{of}.py" for of in ("injections", "kills", "races", "turns")),
+            bed=True,
+        ),
         pytest("bed", "bed", "tests/bed", bed=True),
         molecule("asset_store", "rclone"),
     ]
