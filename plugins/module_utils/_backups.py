@@ -17,7 +17,7 @@ import json
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from ._backup import SourceError
@@ -32,7 +32,7 @@ PREFIX = "backups/"
 
 # A turn whose holder was silent for so long is another host's; it says three times in that time that it's there.
 TURN_SECONDS = 180
-POLL_SECONDS = 5.0
+POLL_SECONDS = 10.0
 # S3 itself refuses at 15 minutes, and restic removes the locks of others after 30 by this clock.
 CLOCK_SECONDS = 600
 
@@ -245,7 +245,8 @@ class Turns:
         finally:
             ended.set()
             keeper.join()
-            self._end(state)
+            with suppress(StoreError):  # what went wrong before is the error to tell; a turn that nobody ends runs out
+                self._end(state)
 
     def require(self) -> None:
         """Raise StoreError when another host has taken over meanwhile, which this one was too slow for."""

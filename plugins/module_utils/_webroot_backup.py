@@ -133,7 +133,9 @@ def make(site: Site, period: str, forced: bool) -> dict[str, Any]:
         backup = back_up(site, period)
         turns.require()
         announce(site.catalog, backup)
-    return {"announced": {**backup._asdict(), "key": backup.key}, "problem": forget_old(site, period)}
+        # Still in this host's turn: what isn't announced could be another's snapshot otherwise.
+        problem = forget_old(site, period)
+    return {"announced": {**backup._asdict(), "key": backup.key}, "problem": problem}
 
 
 def back_up(site: Site, period: str) -> Announced:
@@ -214,7 +216,7 @@ def forget_old(site: Site, period: str) -> str:
     """
     try:
         found = read_announced(site.catalog, period)
-        gone = outlived(found, site.settings.keep[period])
+        gone = outlived(found, site.settings.keep.get(period, KEEP[period]))
         for backup in gone:
             site.catalog.delete(backup.key)
         left = unannounced(site.restic.snapshots(), [each for each in found if each not in gone], period)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from backups import PASSWORD, SITE, SLUG, announced
+from backups import BUCKET, PASSWORD, SITE, SLUG, announced, back_up
 from corpus import files
 from scenario import BED, CORPUS, WEBSERVERS, md5, recap
 
@@ -32,9 +32,14 @@ VARIABLES = {
 PERSISTING = {**SETTINGS, "persist_assets_to_cloud": 1, "directories_to_mount": "images"}
 
 
+def packs() -> dict[str, Any]:
+    """Where the repository keeps the files' contents."""
+    return {key: entry for key, entry in BED.objects(BUCKET).items() if key.startswith("restic/data/")}
+
+
 def play(name: str, *options: str, check: bool = True, **variables: Any) -> str:
     """What a playbook says; it must not say a secret."""
-    done = BED.playbook(f"adt.assets.{name}", {**VARIABLES, **variables}, *options, check=check)
+    done = BED.playbook(f"adt.assets.{name}", {**VARIABLES, **variables}, "-vvv", *options, check=check)
     for secret in (PASSWORD, BED.env["AWS_SECRET_ACCESS_KEY"]):
         assert secret not in done.stdout
     return done.stdout
@@ -43,7 +48,7 @@ def play(name: str, *options: str, check: bool = True, **variables: Any) -> str:
 @pytest.fixture(scope="module", autouse=True)
 def everything_saved() -> Iterator[str]:
     """A backup from before the assets move into buckets, which has them."""
-    return play("backup", "-vvv", "--limit", FIRST)
+    return play("backup", "--limit", FIRST)
 
 
 def test_a_backup_now_says_what_was_announced(everything_saved: str) -> None:
@@ -77,6 +82,27 @@ def test_i4_restore_overwrites_nothing_newer_without_being_told() -> None:
     assert BED.on(FIRST, "cd /var/www/aside && find . -type f | sort").split("\n")[0] == "./media/readme.txt"
     play("restore", "--limit", FIRST, assets_backup={"period": "hourly"}, assets_restore_newer=True)
     assert "A page without assets" in BED.on(FIRST, f"cat {INDEX}; rm -r /var/www/aside")
+
+
+def test_t18_a_damaged_backup_restores_nothing_and_the_previous_one_does() -> None:
+    before, previous = packs(), announced("hourly")[0]
+    BED.on(FIRST, "head -c 3000000 /dev/urandom > /var/www/html/media/new.bin")
+    assert back_up(FIRST, "now-hourly")["error"] == ""
+    key = max(packs().keys() - before.keys(), key=lambda key: packs()[key]["Size"])
+    body = BED.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+    middle = len(body) // 2
+    flipped = body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :]
+    BED.s3.put_object(Bucket=BUCKET, Key=key, Body=flipped)
+    aside = {"assets_restore_path": "media", "assets_restore_to": "/var/www/aside"}
+    try:
+        said = play("restore", "--limit", FIRST, check=False, assets_backup={"period": "hourly"}, **aside)
+        assert "restic restore failed" in said
+        assert BED.on(FIRST, "ls -A /var/www | grep aside || true") == ""
+        wanted = {"period": "hourly", "before": previous["time"]}
+        play("restore", "--limit", FIRST, assets_backup=wanted, **aside)
+        assert BED.on(FIRST, "ls /var/www/aside/media; rm -r /var/www/aside").split() == ["readme.txt", "videos"]
+    finally:
+        BED.s3.put_object(Bucket=BUCKET, Key=key, Body=body)
 
 
 def test_i7_restore_leaves_alone_what_lies_in_buckets() -> None:
