@@ -134,7 +134,7 @@ def make(site: Site, period: str, forced: bool) -> dict[str, Any]:
         turns.require()
         announce(site.catalog, backup)
         # Still in this host's turn: what isn't announced could be another's snapshot otherwise.
-        problem = forget_old(site, period)
+        problem = forget_old(site, backup)
     return {"announced": {**backup._asdict(), "key": backup.key}, "problem": problem}
 
 
@@ -209,13 +209,17 @@ def _forget_partial(restic: Restic, told: dict[str, Any]) -> None:
         restic.run("forget", told["snapshot_id"])
 
 
-def forget_old(site: Site, period: str) -> str:
+def forget_old(site: Site, made: Announced) -> str:
     """Forget what has outlived its period, and what doesn't count; returns what went wrong with that, if anything.
 
+    ``made``: the newest of its period, by which a listing that ends early is known: what it lacks seems not to count.
     The records go first: what is announced is there.
     """
+    period = made.period
     try:
         found = read_announced(site.catalog, period)
+        if made not in found:
+            raise StoreError(f"the store's listing of catalog {site.catalog.bucket} lacks what was just announced")
         gone = outlived(found, site.settings.keep.get(period, KEEP[period]))
         for backup in gone:
             site.catalog.delete(backup.key)

@@ -10,14 +10,17 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
+from faulty import FaultyStore
 from test_catalog import open_store
 
 from ansible_collections.adt.assets.plugins.module_utils import _backups
 from ansible_collections.adt.assets.plugins.module_utils._backups import Announced, Turns, announce, store_clock
 from ansible_collections.adt.assets.plugins.module_utils._catalog import Catalog
 from ansible_collections.adt.assets.plugins.module_utils._store import StoreError
+from ansible_collections.adt.assets.plugins.module_utils._webroot_backup import forget_old
 
 HOSTS = ["web1", "web2", "web3", "web4", "web5"]
 ROUNDS = 100 if os.environ.get("ADT_SOAK") else 20
@@ -123,3 +126,34 @@ def test_backup_info_lists_what_was_announced_and_finds_the_newest(catalog, run_
     assert [each["time"][11:13] for each in run_module("backup_info", wanted)["backups"]] == ["01"]
     assert run_module("backup_info", {"catalog": catalog.bucket, "period": "weekly"})["newest"] is None
     assert "isn't a time" in run_module("backup_info", {"catalog": catalog.bucket, "before": "yesterday"})["msg"]
+
+
+class Snapshots:
+    """A repository's snapshots, of which some are forgotten."""
+
+    def __init__(self, *made):
+        self.made = made
+        self.forgotten = []
+
+    def snapshots(self):
+        return [{"id": each.snapshot, "tags": [each.period]} for each in self.made]
+
+    def run(self, *arguments):
+        self.forgotten.append(arguments)
+
+
+def test_i5_a_listing_that_ends_early_has_no_announced_backup_forgotten(catalog, s3_options):
+    made = [backup(1), backup(2), backup(3)]
+    for each in made:
+        announce(catalog, each)
+    broken_off = backup(4)
+    restic = Snapshots(*made, broken_off)
+    keys = (s3_options["access_key"], s3_options["secret_key"])
+    proxy = FaultyStore(s3_options["endpoint_url"], {("early", "*"): 1.0}, keys=keys)
+    short = Catalog(open_store({**s3_options, "endpoint_url": proxy.url}), catalog.bucket)
+    settings = SimpleNamespace(keep={})
+    assert "lacks" in forget_old(SimpleNamespace(settings=settings, catalog=short, restic=restic), made[-1])
+    proxy.close()
+    assert proxy.injected["early"] > 0 and restic.forgotten == []
+    assert forget_old(SimpleNamespace(settings=settings, catalog=catalog, restic=restic), made[-1]) == ""
+    assert restic.forgotten == [("forget", broken_off.snapshot)]
