@@ -6,7 +6,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
+import time
+from contextlib import suppress
 
 import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
@@ -20,6 +23,13 @@ from ansible_collections.adt.assets.plugins.module_utils._names import (
     distinct_id,
     exclude_patterns,
     unit_name,
+)
+from ansible_collections.adt.assets.plugins.module_utils._syncthing import (
+    Api,
+    Peer,
+    Settings,
+    SyncthingError,
+    settings_file,
 )
 
 AWKWARD = [
@@ -173,6 +183,43 @@ def restic(source, target, patterns):
     shutil.move(f"{restored}{source}", target)
 
 
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return taken.getsockname()[1]
+
+
+def syncthing(source, target, patterns):
+    home = target.parent / "home"
+    started = {"capture_output": True, "text": True, "env": {**os.environ, "HOME": str(home)}}
+    subprocess.run(["syncthing", "generate", f"--home={home}", "--no-default-folder"], check=True, **started)
+    told = subprocess.run(["syncthing", "--device-id", f"--home={home}"], check=True, **started).stdout
+    own = Peer("one", told.split()[-1], "")
+    wanted = Settings(own, [], str(source), str(home / "versions"), free_port(), free_port())
+    (home / "config.xml").write_bytes(settings_file(wanted, "key", "password"))
+    (source / ".stfolder").mkdir()
+    (source / ".stignore").write_text("".join(f"{pattern}\n" for pattern in patterns))
+    api = Api(wanted.api_port, "key")
+    command = ["syncthing", "serve", "--no-browser", "--no-restart", f"--home={home}"]
+    with subprocess.Popen(command, env=started["env"], stdout=subprocess.DEVNULL) as server:
+        try:
+            until = time.monotonic() + 60
+            while True:
+                with suppress(SyncthingError):
+                    api.ping()
+                    break
+                assert time.monotonic() < until, "Syncthing doesn't come up"
+                time.sleep(0.1)
+            api.scan([])
+            taken = [name for name in files_below(source) if api.known(name)]
+        finally:
+            server.terminate()
+    (source / ".stignore").unlink()
+    (source / ".stfolder").rmdir()
+    for name in taken:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source / name, target / name)
+
+
 def check_excludes(tool, run, tmp, names, excludes):
     source, target = tmp / "source", tmp / "target"
     for directory in (source, target):
@@ -206,6 +253,13 @@ def test_h16_what_rclone_cannot_exclude_is_refused():
 @pytest.mark.parametrize("half", [0, 1])
 def test_h16_excludes_are_literal_to_restic(half, tmp_path):
     check_excludes("restic", restic, tmp_path.resolve(), AWKWARD, AWKWARD[half::2])
+
+
+@pytest.mark.skipif(not shutil.which("syncthing"), reason="no Syncthing here")
+@pytest.mark.parametrize("half", [0, 1])
+def test_h16_excludes_are_literal_to_syncthing(half, tmp_path):
+    excluded = [name for name in AWKWARD[half::2] if "\n" not in name]
+    check_excludes("syncthing", syncthing, tmp_path, AWKWARD, excluded)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
