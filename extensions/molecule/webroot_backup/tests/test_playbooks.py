@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import time
 from collections.abc import Iterator
+from subprocess import PIPE
 from typing import Any
 
 import pytest
@@ -128,6 +131,25 @@ def test_deploy_from_a_period_fills_the_bucket_from_the_newest_backup_that_has_t
     again = play("deploy", "--limit", "build1", assets_settings=PERSISTING, assets_backup={"period": "hourly"})
     assert recap(again)["build1"]["changed"] == 0
     assert BED.on("build1", "ls -A /var/tmp | grep adt-assets || true") == ""
+
+
+def test_h18_deploy_takes_the_newest_whole_archive_that_another_tool_has_left() -> None:
+    bucket, name = f"{SLUG}-hourly", "applicationsourcecode.tar.gz"
+    packed = subprocess.run(["tar", "-C", CORPUS / "site/var/www/html", "-cz", "."], check=True, stdout=PIPE).stdout
+    BED.s3.create_bucket(Bucket=bucket)
+    try:
+        BED.s3.put_object(Bucket=bucket, Key=f"{name}.BACKUP", Body=packed)
+        time.sleep(1.1)  # objects' times are whole seconds
+        BED.s3.put_object(Bucket=bucket, Key=name, Body=packed[: len(packed) // 2])
+        wanted = {"bucket": SLUG, "period": "hourly"}
+        said = play("deploy", "--limit", "build1", assets_settings=PERSISTING, assets_backup=wanted)
+    finally:
+        for key in BED.objects(bucket):
+            BED.s3.delete_object(Bucket=bucket, Key=key)
+        BED.s3.delete_bucket(Bucket=bucket)
+    assert f"Taken: s3://{bucket}/{name}.BACKUP" in said
+    assert f"s3://{bucket}/{name} is cut" in said
+    assert files(CORPUS / "site/var/www/html/images").keys() <= BED.objects(f"{SLUG}-assets-images").keys()
 
 
 def test_deploy_from_a_period_without_such_a_backup_says_why() -> None:

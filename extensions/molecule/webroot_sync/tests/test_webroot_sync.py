@@ -37,7 +37,9 @@ def state(host: str) -> dict:
 def tree(host: str) -> dict[str, str]:
     """What a webserver's webroot holds, but for what is its own: type, mode, owner, and digest or target."""
     pruned = " -o ".join(f"-path {shlex.quote('./' + name.replace('[', chr(92) + '['))}" for name in OWN)
-    find = f"find . -mindepth 1 \\( -name .stfolder -o -name .stignore -o {pruned} \\) -prune -o"
+    # A transfer that was broken off leaves what it has for the next, which other webservers never see.
+    own = f"-name .stfolder -o -name .stignore -o -name '.syncthing.*.tmp' -o {pruned}"
+    find = f"find . -mindepth 1 \\( {own} \\) -prune -o"
     rows_and_sums = f"{find} -printf '%P\\t%y %m %u:%g %l\\n'; echo; {find} -type f -exec md5sum -- {{}} +"
     listed, sums = BED.on(host, f"cd {ROOT} && {rows_and_sums}").split("\n\n")
     digests = {line[36:]: line[:32] for line in sums.splitlines()}
