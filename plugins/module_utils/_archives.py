@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from ._backup import SourceError, parse_time
 from ._inflate import Limits
-from ._members import parse_root
+from ._members import parse_root, parts_of
 from ._source import SourceOptions, open_source
 from ._store import Listed, Store, StoreError
 from ._tar import DIRECTORY
@@ -59,7 +59,7 @@ def candidates(found: Iterable[Listed], before: str) -> list[Listed]:
 
 
 def look(store: Store, bucket: str, before: str, directories: Sequence[str]) -> Iterator[Archive]:
-    """The archives of a bucket, the newest first, each read to its end. Raises StoreError."""
+    """The archives of a bucket, the newest first, each read to its end, until one can be used. Raises StoreError."""
     for listed in candidates(store.list(bucket), before):
         src, webroot, problem = f"s3://{bucket}/{listed.key}", "", ""
         try:
@@ -67,6 +67,8 @@ def look(store: Store, bucket: str, before: str, directories: Sequence[str]) -> 
         except SourceError as error:
             problem = str(error)
         yield Archive(src, parse_time(listed.mtime), listed.size, problem, webroot)
+        if not problem:
+            return
 
 
 def place_of_webroot(store: Store, src: str, directories: Sequence[str]) -> str:
@@ -78,7 +80,7 @@ def place_of_webroot(store: Store, src: str, directories: Sequence[str]) -> str:
     places: list[set[Parts]] = [set() for _root in wanted]
     holds_all: Parts | None = None
     for raw, _reader in open_source(SourceOptions(src, (), "", Limits()), store).entries(read=False):
-        parts = tuple(part for part in raw.name.split(b"/") if part not in (b"", b"."))
+        parts = tuple(parts_of(raw.name))
         if raw.kind != DIRECTORY:
             holds_all = parts[:-1] if holds_all is None else shared(holds_all, parts)
         for root, found in zip(wanted, places):

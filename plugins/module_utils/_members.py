@@ -58,7 +58,7 @@ class Rules(NamedTuple):
 
 def parse_root(archive_path: str) -> tuple[bytes, ...]:
     """The parts of archive_path; none for a whole source. Raises SourceError for ``..``."""
-    parts = tuple(part for part in archive_path.encode().split(b"/") if part not in (b"", b"."))
+    parts = tuple(parts_of(archive_path.encode()))
     if b".." in parts:
         raise SourceError(f"archive_path {archive_path!r} has '..' in it: write the path as it is in the backup")
     return parts
@@ -69,14 +69,15 @@ def show(name: bytes) -> str:
     return name.decode("utf-8", "backslashreplace")
 
 
-def _parts(name: bytes) -> list[bytes]:
+def parts_of(name: bytes) -> list[bytes]:
+    """The parts of a path as archives have it, which may begin with ``./`` or ``/``."""
     return [part for part in name.split(b"/") if part not in (b"", b".")]
 
 
 def admit(raw: Raw, rules: Rules) -> Member | Refusal | None:
     """The member that an entry is; None when it lies outside of the asset directory."""
     name, root = raw.name, rules.root
-    parts = _parts(name)
+    parts = parts_of(name)
     depth = len(root)
     if b".." in parts:
         return Refusal(show(name), "has '..' in its name, so it could end up anywhere")
@@ -134,7 +135,7 @@ def _file(path: str, raw: Raw, rules: Rules) -> Member | Refusal:
 
 
 def _hardlink(path: str, raw: Raw, rules: Rules) -> Member | Refusal:
-    parts = _parts(raw.link)
+    parts = parts_of(raw.link)
     depth = len(rules.root)
     if b".." in parts or raw.link.startswith(b"/") or tuple(parts[:depth]) != rules.root or len(parts) == depth:
         reason = f"is a hard link to {show(raw.link)!r} outside of the asset directory"
@@ -170,7 +171,7 @@ def link_problem(path: str, target: bytes) -> str:
         return "which isn't UTF-8"
     if target.startswith(b"/"):
         return "out of the asset directory: make it relative, or replace it by what it links to"
-    parts = _parts(target)
+    parts = parts_of(target)
     ups = 0
     while ups < len(parts) and parts[ups] == b"..":
         ups += 1
@@ -249,7 +250,7 @@ class Missing:
 
     def outside(self, raw: Raw) -> None:
         """Note an entry outside of the asset directory."""
-        parts = _parts(raw.name)
+        parts = parts_of(raw.name)
         if parts and len(self._top) < 12:
             self._top.setdefault(parts[0])
         depth = len(self._root)

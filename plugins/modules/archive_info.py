@@ -128,13 +128,9 @@ def main() -> None:
     def work() -> dict[str, Any]:
         before = parse_time(params["before"]) if params["before"] else ""
         store = store_from_module(module)
-        archives = []
-        for archive in look(store, bucket_of(store, params["bucket"], params["period"]), before, params["directories"]):
-            archives.append(archive._asdict())
-            if not archive.problem:
-                break
-        fit = [archive for archive in archives if not archive["problem"]]
-        return {"archives": archives, "newest": fit[0] if fit else None}
+        bucket = bucket_of(store, params["bucket"], params["period"])
+        archives = [archive._asdict() for archive in look(store, bucket, before, params["directories"])]
+        return {"archives": archives, "newest": next((each for each in archives if not each["problem"]), None)}
 
     answer(module, work)
 
