@@ -29,11 +29,12 @@ class Peer(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """What differs from one webserver to another."""
+    """What differs from one webserver to another. ``takes_only``: it passes on nothing that it finds in ``path``."""
 
     host: Peer
     peers: list[Peer]
-    webroot: str
+    path: str
+    takes_only: bool
     versions: str
     port: int
     api_port: int
@@ -42,7 +43,10 @@ class Settings(NamedTuple):
 def settings_file(settings: Settings, key: str, password: str) -> bytes:
     """The settings file. Its watcher and its rescans are off, and nothing outside the webservers is asked or told."""
     root = ET.Element("configuration", version=VERSION)
-    folder = ET.SubElement(root, "folder", {**_FOLDER, "id": FOLDER, "label": FOLDER, "path": settings.webroot})
+    kind = "receiveonly" if settings.takes_only else "sendreceive"
+    folder = ET.SubElement(
+        root, "folder", {**_FOLDER, "id": FOLDER, "label": FOLDER, "path": settings.path, "type": kind}
+    )
     for device in (settings.host, *settings.peers):
         ET.SubElement(folder, "device", id=device.id)
     _fill(folder, {"minDiskFree": "1", "markerName": ".stfolder", "autoNormalize": "false", "maxConflicts": "10"})
@@ -60,7 +64,7 @@ def settings_file(settings: Settings, key: str, password: str) -> bytes:
     return b'<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root)
 
 
-_FOLDER = {"type": "sendreceive", "rescanIntervalS": "0", "fsWatcherEnabled": "false", "ignorePerms": "false"}
+_FOLDER = {"rescanIntervalS": "0", "fsWatcherEnabled": "false", "ignorePerms": "false"}
 _OPTIONS = {
     "globalAnnounceEnabled": "false",
     "localAnnounceEnabled": "false",

@@ -9,8 +9,10 @@ Role webroot_sync installs this file on webservers beside its program; it needs 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import re
 import shutil
 import stat
 import sys
@@ -129,22 +131,68 @@ def foreign(root: str, user: User, skip: Callable[[str], bool]) -> Iterator[tupl
                     yield os.path.join(path, name), fd, name
 
 
-def set_aside(root: str, excludes: Iterable[str], aside: str) -> None:
-    """Move everything but what is excluded out of a webroot. Raises OSError.
+def exchange(root: str, excludes: Iterable[str], fresh: str, aside: str) -> None:
+    """Put fresh content in the place of what a webroot holds, but for what is excluded. Raises OSError.
 
-    As whole directories, but for those above an excluded one: something may be mounted there.
+    What was there is in ``aside`` afterwards. As whole directories, which are away for the moment between two renames,
+    but for those above an excluded one: something may be mounted there. A file is never away.
     """
     excluded = set(excludes)
     kept = {"/".join(path.split("/")[:depth]) for path in excluded for depth in range(1, path.count("/") + 2)}
     todo = [""]
     while todo:
         folder = todo.pop()
-        for entry in list(os.scandir(os.path.join(root, folder))):
-            name = os.path.join(folder, entry.name)
-            if name in excluded:
+        for name in sorted({*_names(os.path.join(root, folder)), *_names(os.path.join(fresh, folder))}):
+            path = os.path.join(folder, name)
+            here, new = os.path.join(root, path), os.path.join(fresh, path)
+            if path in excluded or path in _OWN:
                 continue
-            if name in kept and entry.is_dir(follow_symlinks=False):
-                todo.append(name)
+            if path in kept and _is_directory(here) and (_is_directory(new) or not os.path.lexists(new)):
+                if _is_directory(new):
+                    shutil.copymode(new, here)
+                todo.append(path)
                 continue
-            os.makedirs(os.path.join(aside, folder), mode=0o700, exist_ok=True)
-            shutil.move(entry.path, os.path.join(aside, name))
+            if os.path.lexists(here):
+                _set_aside(here, os.path.join(aside, path), stays=os.path.lexists(new) and not _is_directory(new))
+            if os.path.lexists(new):
+                _move(new, here)
+
+
+def _names(folder: str) -> list[str]:
+    return os.listdir(folder) if _is_directory(folder) else []
+
+
+def _is_directory(path: str) -> bool:
+    return os.path.isdir(path) and not os.path.islink(path)
+
+
+def _set_aside(path: str, aside: str, stays: bool) -> None:
+    """``stays``: it will be replaced where it is, if it can."""
+    os.makedirs(os.path.dirname(aside), mode=0o700, exist_ok=True)
+    if not _is_directory(path):
+        if stays:
+            with contextlib.suppress(OSError):  # another file system, or one without links
+                os.link(path, aside, follow_symlinks=False)
+                return
+    else:
+        os.chmod(path, os.stat(path).st_mode | stat.S_IRWXU)  # only who may write it may move it
+    _move(path, aside)
+
+
+def _move(path: str, to: str) -> None:
+    try:
+        os.rename(path, to)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        shutil.move(path, to)
+
+
+def mounts_inside(root: str, skip: Callable[[str], bool], mountinfo: bytes) -> list[str]:
+    """Where something is mounted below a webroot, but for what is left out; from /proc/self/mountinfo (proc(5))."""
+    points = (
+        os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda code: bytes([int(code[1], 8)]), line.split()[4]))
+        for line in mountinfo.splitlines()
+    )
+    below = (os.path.relpath(point, root) for point in points if point.startswith(root.rstrip("/") + "/"))
+    return sorted({name for name in below if not skip(name)})

@@ -8,8 +8,9 @@ guard.py, webroot.py, syncthing.py and inotify.py. It needs nothing but Python's
 
     before Syncthing starts   the webroot is compared with the last good list: a start shows everything
     while it runs             inotify says what changed; the guard decides what Syncthing is asked to look at
+    a host that joins         gets everything into a directory beside the webroot, which then takes the old files' place
     a host that has joined    has a list, and Syncthing's index. Whoever lost one of them may not pass old files on: it
-                              is refused until it joins anew, with its files set aside
+                              is refused until it joins anew
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 HERE = Path(__file__).resolve().parent
 if (HERE / "guard.py").exists():
@@ -50,7 +51,7 @@ SETTINGS = CONFIG_DIR / "settings.json"
 KEY = CONFIG_DIR / "api.key"
 HOME = STATE_DIR / "syncthing"  # Syncthing's own: keys, index
 LIST = STATE_DIR / "list.json"
-JOINING = STATE_DIR / "joining"  # there is no index yet, and that is right
+JOINING = STATE_DIR / "joining"  # how far it has come, while there is no index, or one of what the webroot isn't yet
 STATE = RUN_DIR / "state.json"
 RELEASE = RUN_DIR / "release"
 
@@ -62,9 +63,11 @@ START_SECONDS = 120.0
 REFUSED_SECONDS = 3.0
 STALE_SECONDS = 60.0
 RELEASE_SECONDS = 120.0
-STUCK_SECONDS = 60.0  # errors, and nothing has come for so long
+STUCK_SECONDS = 60.0  # something is wrong, and nothing has come for so long
 WHOLE_ASKS, EMPTY_ASKS = 3, 10
 NAMES_SHOWN = 20
+
+SEEDING, GETTING, EXCHANGING = "seeding", "getting", "exchanging"
 
 
 class SyncError(Exception):
@@ -91,6 +94,11 @@ class Config(NamedTuple):
     @property
     def owner(self) -> webroots.User:
         return webroots.User(pwd.getpwnam(self.user).pw_uid, grp.getgrnam(self.group).gr_gid)
+
+    @property
+    def fresh(self) -> str:
+        """Where a host that joins gets everything, on the webroot's file system."""
+        return os.path.join(self.kept, "joining")
 
     @property
     def ignored(self) -> bytes:
@@ -152,15 +160,23 @@ def has_index() -> bool:
     return any(HOME.glob("index-*"))
 
 
+def stage() -> str:
+    """How far joining has come; empty when the host has joined, or never began."""
+    try:
+        return JOINING.read_text(encoding="ascii")
+    except FileNotFoundError:
+        return ""
+
+
 def why_not_joined(config: Config) -> str:
-    """Why this host's files may not be passed on; empty when they may."""
+    """Why this host's files may not be passed on; empty when they may, or when it is getting the others'."""
     try:
         away = time.time() - LIST.stat().st_mtime
     except FileNotFoundError:
         return "it has not joined the others"
     if webroots.read_list(LIST) is None:
         return "the list of what its webroot held can't be read"
-    if not has_index() and not JOINING.exists():
+    if not has_index() and not stage():
         return "Syncthing has lost its index"
     if away > config.away_seconds:
         return f"it was away for {away / 86400:.0f} days"
@@ -170,25 +186,36 @@ def why_not_joined(config: Config) -> str:
 def seed(config: Config) -> dict[str, Any]:
     """Make this host's files those that all others get."""
     skip = webroots.skipping(config.excludes)
-    _join_with(webroots.walk(config.webroot, config.owner, skip))
+    _forget_index()
+    JOINING.write_text(SEEDING, encoding="ascii")
+    webroots.write_list(LIST, webroots.walk(config.webroot, config.owner, skip))
     return {}
 
 
 def join(config: Config) -> dict[str, Any]:
-    """Set the files aside, and have Syncthing begin with nothing, so that it gets everything from the others."""
+    """Have Syncthing begin with nothing, so that it gets everything from the others; until then the files stay.
+
+    Raises SyncError.
+    """
+    mounted = webroots.mounts_inside(
+        config.webroot, webroots.skipping(config.excludes), Path("/proc/self/mountinfo").read_bytes()
+    )
+    if mounted:
+        raise SyncError(
+            f"something is mounted inside {config.webroot}, at {shown(mounted)}, and would be synced: "
+            "leave it out with webroot_sync_excludes, or unmount it"
+        )
     own(config, check=False)  # a directory above an excluded one stays, and has to take files
-    name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    aside = os.path.join(config.kept, "aside", name)
-    config.as_user(sys.executable, "-I", __file__, "set-aside", aside)
-    _join_with({})
-    return {"aside": aside if os.path.isdir(aside) else None}
+    _forget_index()
+    config.as_user("rm", "-rf", "--", config.fresh)
+    JOINING.write_text(GETTING, encoding="ascii")
+    webroots.write_list(LIST, {})
+    return {}
 
 
-def _join_with(listing: guards.Listing) -> None:
+def _forget_index() -> None:
     for index in HOME.glob("index-*"):
         subprocess.run(["rm", "-rf", "--", str(index)], check=True)
-    JOINING.touch()
-    webroots.write_list(LIST, listing)
 
 
 def own(config: Config, check: bool) -> dict[str, Any]:
@@ -244,18 +271,28 @@ class Service:
         """Until systemd ends it, or Syncthing ends by itself: then systemd starts it again, with all checks."""
         signal.signal(signal.SIGTERM, self._stop)
         inotify.notify_systemd("READY=1")
-        while not self.stopping and not self._admit():
-            self._write_state()
-            inotify.notify_systemd("WATCHDOG=1")
-            time.sleep(REFUSED_SECONDS)
+        if stage() == EXCHANGING:  # nobody knows how far it came; what was there is set aside
+            join(self.config)
+        if stage() == GETTING:
+            self._get_everything()
+        self._wait_until(self._admit)
         if self.stopping:
             return
         try:
-            self._start()
+            self._start(self.config.webroot)
+            self._keep_list(time.monotonic())
+            JOINING.unlink(missing_ok=True)
             while not self.stopping:
                 self._turn()
         finally:
             self._end()
+            webroots.write_list(LIST, self._guard.listing)
+
+    def _wait_until(self, good: Callable[[], bool]) -> None:
+        while not self.stopping and not good():
+            self._write_state()
+            inotify.notify_systemd("WATCHDOG=1")
+            time.sleep(REFUSED_SECONDS)
 
     def _stop(self, _signal: int, _frame: object) -> None:
         self.stopping = True
@@ -270,6 +307,51 @@ class Service:
     def _set_problem(self, problem: str) -> None:
         self.state["problem"] = problem
         self._say("problem", problem, f"nothing is passed on: {problem}" if problem else "changes are passed on")
+
+    # joining
+
+    def _get_everything(self) -> None:
+        """Into a directory beside the webroot, which serves what it has until then."""
+        config = self.config
+        self.state["joining"] = True
+        try:
+            self._start(config.fresh, takes_only=True)
+            while not self.stopping and not self._has_everything():
+                self._check_child()
+                inotify.notify_systemd("WATCHDOG=1")
+                self._write_state()
+                time.sleep(ASK_SECONDS)
+        finally:
+            self._end()
+        if not self.stopping:
+            self._put_in_place()
+
+    def _has_everything(self) -> bool:
+        self.state["files"] = self._ask()
+        if not self.state["complete"]:
+            return False
+        if self.state["files"] or not webroots.walk(self.config.webroot, self.owner, self.skip):
+            return True
+        self.state["errors"] = ["the other webservers have no files at all, and this one keeps what it has"]
+        return False
+
+    def _put_in_place(self) -> None:
+        config = self.config
+        aside = os.path.join(config.kept, "aside", time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()))
+        JOINING.write_text(EXCHANGING, encoding="ascii")
+        try:
+            config.as_user(sys.executable, "-I", __file__, "exchange", aside)
+        except SyncError as error:
+            self._set_problem(f"the others' files can't be put in place; what was there is in {aside}: {error}")
+            self._wait_until(lambda: False)
+            return
+        webroots.write_list(LIST, webroots.walk(config.webroot, self.owner, self.skip))
+        config.as_user("rm", "-rf", "--", config.fresh)
+        JOINING.unlink()
+        self._whole = 0
+        self.state |= {"joining": False, "complete": False, "aside": aside if os.path.isdir(aside) else None}
+        there = f"; what lay in {config.webroot} is in {aside}" if self.state["aside"] else ""
+        report(f"has all that the others have{there}")
 
     # before the start
 
@@ -341,13 +423,13 @@ class Service:
 
     # while it runs
 
-    def _start(self) -> None:
+    def _start(self, path: str, takes_only: bool = False) -> None:
         config = self.config
-        config.as_user("mkdir", "-p", "--", os.path.join(config.webroot, webroots.MARKER))
-        config.as_user("tee", "--", os.path.join(config.webroot, webroots.PATTERNS), given=config.ignored)
+        config.as_user("mkdir", "-p", "--", os.path.join(path, webroots.MARKER))
+        config.as_user("tee", "--", os.path.join(path, webroots.PATTERNS), given=config.ignored)
         config.as_user("mkdir", "-p", "--", os.path.join(config.kept, "versions"))
         settings = syncthing.Settings(
-            config.host, config.peers, config.webroot, f"{config.kept}/versions", config.port, config.api_port
+            config.host, config.peers, path, takes_only, f"{config.kept}/versions", config.port, config.api_port
         )
         file = syncthing.settings_file(settings, KEY.read_text(encoding="ascii"), secrets.token_hex(32))
         config.as_user("tee", "--", str(HOME / "config.xml"), given=file)
@@ -362,8 +444,6 @@ class Service:
                 if time.monotonic() > until:
                     raise SyncError(f"Syncthing doesn't come up: {error}")
                 time.sleep(0.2)
-        self._keep_list(time.monotonic())
-        JOINING.unlink(missing_ok=True)
         self.state["running"] = True
 
     def _check_child(self) -> None:
@@ -377,7 +457,7 @@ class Service:
                 self._child.wait(30)
             except subprocess.TimeoutExpired:
                 self._child.kill()
-        webroots.write_list(LIST, self._guard.listing)
+        self._child = None
         self.state["running"] = False
         self._write_state()
 
@@ -403,7 +483,10 @@ class Service:
             self._show(now)
         if now - self._asked >= ASK_SECONDS:
             self._asked = now
-            self._ask(now)
+            self._ask()
+            self.state["files"] = len(self._guard.listing)
+            if now - self._kept >= KEEP_SECONDS:
+                self._keep_list(now)
             self._write_state()
 
     def _look(self, name: str) -> None:
@@ -500,15 +583,14 @@ class Service:
 
     # what others may know
 
-    def _ask(self, now: float) -> None:
-        """How Syncthing is doing."""
+    def _ask(self) -> int:
+        """How Syncthing is doing; how many files and directories it has."""
         status = self.api.status()
         peers = self.api.connected(self.config.peers)
         errors = [*self.api.errors(), *([status["error"]] if status.get("error") else [])]
         if self.api.looks_by_itself():
             errors.append("Syncthing's watcher or rescans were switched on: restart adt-webroot-sync")
         self.state |= {"peers": peers, "errors": errors[:NAMES_SHOWN], "needs": status.get("needTotalItems", 0)}
-        self.state["files"] = len(self._guard.listing)
         # The index of a peer comes in parts, and there is none yet when it has just been connected.
         whole = any(peers.values()) and status.get("state") == "idle" and not self.state["needs"]
         self._whole = self._whole + 1 if whole else 0
@@ -516,8 +598,7 @@ class Service:
         for peer, is_connected in peers.items():
             self._say(f"peer {peer}", is_connected, f"{peer} is {'connected' if is_connected else 'not connected'}")
         self._say("errors", errors, f"Syncthing can't do all: {shown(errors)}" if errors else "")
-        if now - self._kept >= KEEP_SECONDS:
-            self._keep_list(now)
+        return int(status.get("localFiles", 0)) + int(status.get("localDirectories", 0))
 
     def _keep_list(self, now: float) -> None:
         self._kept = now
@@ -552,8 +633,9 @@ def state(config: Config) -> dict[str, Any]:
     told: dict[str, Any] = {
         "host": config.host.name,
         "webroot": config.webroot,
-        "joined": not why,
+        "joined": not why and stage() not in (GETTING, EXCHANGING),
         "why_not_joined": why,
+        "joining": False,
     }
     try:
         last = json.loads(STATE.read_text(encoding="utf-8"))
@@ -582,12 +664,12 @@ def wait(config: Config, seconds: int) -> dict[str, Any]:
     before: Any = None
     while True:
         told = state(config)
-        if told["running"] and not told["problem"] and told.get("complete"):
-            return {"files": told["files"]}
+        if told["joined"] and told["running"] and not told["problem"] and told.get("complete"):
+            return {"files": told["files"], "aside": told.get("aside")}
         now = time.monotonic()
         if told.get("files") != before:
             before, came = told.get("files"), now
-        if now - began > seconds or (told["errors"] and now - came > STUCK_SECONDS):
+        if now - began > seconds or ((told["errors"] or told["problem"]) and now - came > STUCK_SECONDS):
             missing = f"{told['needs']} files are missing" if told["needs"] else "no other webserver is connected"
             raise SyncError(f"it doesn't have everything: {'; '.join(told['errors']) or told['problem'] or missing}")
         time.sleep(1)
@@ -596,7 +678,7 @@ def wait(config: Config, seconds: int) -> dict[str, Any]:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "verb", choices=["run", "keys", "seed", "join", "own", "foreign", "set-aside", "state", "release", "wait"]
+        "verb", choices=["run", "keys", "seed", "join", "own", "foreign", "exchange", "state", "release", "wait"]
     )
     parser.add_argument("words", nargs="*")
     given = parser.parse_args(arguments)
@@ -608,8 +690,8 @@ def main(arguments: list[str]) -> int:
             if given.verb == "run":
                 Service(config).run()
                 return 0
-            if given.verb == "set-aside":
-                webroots.set_aside(config.webroot, config.excludes, *given.words)
+            if given.verb == "exchange":
+                webroots.exchange(config.webroot, config.excludes, config.fresh, *given.words)
                 return 0
             if given.verb == "wait":
                 told = wait(config, int(given.words[0]))

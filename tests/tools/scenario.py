@@ -13,7 +13,7 @@ import shlex
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -205,8 +205,14 @@ def readers(*without: str, uploaded: Mapping[str, bytes] = MappingProxyType({}))
     """
     files = {name: digest for name, digest in digests(IMAGES.source).items() if name not in without}
     files |= {name: hashlib.sha256(body).hexdigest() for name, body in uploaded.items()}
-    running = [Reader(f"http://{BED.address(host)}/images", files) for host in WEBSERVERS]
-    stop = threading.Event()
+    with answered(Reader(f"http://{BED.address(host)}/images", files) for host in WEBSERVERS):
+        yield
+
+
+@contextmanager
+def answered(readers: Iterable[Reader]) -> Iterator[None]:
+    """Have readers ask at a steady rate while the block runs; a bad answer to any fails the test."""
+    running, stop = list(readers), threading.Event()
     threads = [threading.Thread(target=reader.run, args=(RATE, None, stop)) for reader in running]
     for thread in threads:
         thread.start()

@@ -5,16 +5,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import shlex
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from scenario import BED, WEBSERVERS, prediction_errors, wait_until
+from reader import Reader
+from scenario import BED, WEBSERVERS, answered, prediction_errors, wait_until
 
 HERE, THERE, BEYOND = WEBSERVERS[:3]
 ROOT = "/var/www/html"
@@ -89,6 +92,14 @@ def write(host: str, name: str, text: str) -> None:
 
 def has(host: str, name: str) -> bool:
     return "yes" in BED.on(host, f"[ -e {shlex.quote(f'{ROOT}/{name}')} ] && echo yes", check=False)
+
+
+@contextmanager
+def served(host: str, *names: str) -> Iterator[None]:
+    """A webserver answers for files of the webroot, as they are, all the time that the block runs."""
+    files = {name: hashlib.sha256(BED.fetch(host, name) or b"").hexdigest() for name in names}
+    with answered([Reader(f"http://{BED.address(host)}", files)]):
+        yield
 
 
 def test_check_mode_predicted_what_the_first_run_changed() -> None:
@@ -223,10 +234,25 @@ def test_a_webserver_that_left_is_forgotten_and_one_that_lost_its_index_pushes_n
     BED.on(BEYOND, f"systemctl stop {UNIT}; rm -rf /var/lib/adt-webroot-sync/syncthing/index-*")
     BED.on(BEYOND, f"cd {ROOT} && echo old > returned.txt && echo older > files/3/3.txt && systemctl start {UNIT}")
     wait_until(lambda: "lost its index" in state(BEYOND)["problem"], 10)
-    BED.playbook(CONVERGE, {})
+    with served(BEYOND, "index.php", "files/4/4.txt"):
+        BED.playbook(CONVERGE, {})
     assert trees() == [before] * 3
     assert "returned.txt" in BED.on(BEYOND, "ls /var/www/.html-sync/aside/*")
     wait_until(lambda: state(HERE)["peers"] == {THERE: True, BEYOND: True}, 30)
+
+
+@CHANGES
+def test_a_webserver_that_is_killed_while_it_joins_has_what_the_others_have_in_the_end() -> None:
+    before = tree(HERE)
+    BED.on(BEYOND, f"systemctl stop {UNIT}; {PROGRAM} join; rm {ROOT}/files/5/5.txt; systemctl start {UNIT}")
+    for _time in range(3):
+        wait_until(lambda: state(BEYOND)["joining"] and state(BEYOND)["running"], 20)
+        BED.on(BEYOND, f"systemctl kill --signal KILL {UNIT}")
+    # As one that is killed while it puts in place what it has got: nobody knows what is whose.
+    BED.on(BEYOND, f"systemctl stop {UNIT}; printf exchanging > /var/lib/adt-webroot-sync/joining")
+    BED.on(BEYOND, f"rm -r /var/www/.html-sync/joining/files {ROOT}/files; systemctl start {UNIT}")
+    BED.on(BEYOND, f"{PROGRAM} wait 60")
+    assert trees() == [before] * 3
 
 
 @CHANGES

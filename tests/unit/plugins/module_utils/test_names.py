@@ -194,7 +194,7 @@ def syncthing(source, target, patterns):
     subprocess.run(["syncthing", "generate", f"--home={home}", "--no-default-folder"], check=True, **started)
     told = subprocess.run(["syncthing", "--device-id", f"--home={home}"], check=True, **started).stdout
     own = Peer("one", told.split()[-1], "")
-    wanted = Settings(own, [], str(source), str(home / "versions"), free_port(), free_port())
+    wanted = Settings(own, [], str(source), False, str(home / "versions"), free_port(), free_port())
     (home / "config.xml").write_bytes(settings_file(wanted, "key", "password"))
     (source / ".stfolder").mkdir()
     (source / ".stignore").write_text("".join(f"{pattern}\n" for pattern in patterns))

@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import xml.etree.ElementTree as ET
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from ansible_collections.adt.assets.plugins.module_utils import _syncthing, _webroot
+from ansible_collections.adt.assets.plugins.module_utils import _syncthing, _webroot, _webroot_sync
 from ansible_collections.adt.assets.plugins.module_utils._webroot import User, skipping
 
 ME = User(os.getuid(), os.getgid())
@@ -85,19 +88,71 @@ def test_half_a_list_is_none(tmp_path, content):
     assert _webroot.read_list(tmp_path / "list.json") is None
 
 
-def test_all_is_set_aside_but_what_may_be_mounted_and_what_is_above_it(root, tmp_path):
-    aside = tmp_path / "aside"
-    _webroot.set_aside(str(root), ["uploads/2024", "img[1]"], str(aside))
-    left = {os.path.relpath(path, root) for path in root.rglob("*")}
-    assert left == {"uploads", "uploads/2024", "uploads/2024/own.jpg", "img[1]", "img[1]/own"}
-    assert (aside / "plugins/a/code.php").read_bytes() == b"x"
-    assert (aside / "link").is_symlink()
+@pytest.fixture
+def fresh(tmp_path: Path) -> Path:
+    """What the others have."""
+    for name in (".stfolder/mark", "index.php", "link", "plugins/b/code.php", "uploads/readme.txt", "new/page.php"):
+        (tmp_path / "fresh" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "fresh" / name).write_bytes(b"new")
+    os.chmod(tmp_path / "fresh/uploads", 0o750)
+    return tmp_path / "fresh"
 
 
-def test_nothing_to_set_aside_makes_no_place_for_it(tmp_path):
+def contents(top: Path) -> dict[str, bytes | None]:
+    return {
+        os.path.relpath(path, top): None if path.is_symlink() else path.read_bytes()
+        for path in top.rglob("*")
+        if path.is_symlink() or not path.is_dir()
+    }
+
+
+@pytest.mark.parametrize("other_file_system", [False, True])
+def test_what_the_others_have_takes_the_place_of_all_but_what_may_be_mounted(
+    root, fresh, tmp_path, monkeypatch, other_file_system
+):
+    if other_file_system:
+
+        def refuse(*_paths, **_options):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+        monkeypatch.setattr(_webroot.os, "rename", refuse)
+        monkeypatch.setattr(_webroot.os, "link", refuse)
+    own = {
+        name: body for name, body in contents(root).items() if name.startswith((".stfolder", "uploads/2024", "img[1]"))
+    }
+    old = {name: body for name, body in contents(root).items() if name not in own}
+    assert own and old["link"] is None
+    _webroot.exchange(str(root), ["uploads/2024", "img[1]"], str(fresh), str(tmp_path / "aside"))
+    names = ("index.php", "link", "plugins/b/code.php", "uploads/readme.txt", "new/page.php")
+    assert contents(root) == own | dict.fromkeys(names, b"new")
+    assert contents(tmp_path / "aside") == old
+    assert (root / "uploads").stat().st_mode & 0o777 == 0o750
+    assert contents(fresh) == {".stfolder/mark": b"new"}
+
+
+def test_a_file_that_is_exchanged_is_never_away(root, fresh, tmp_path, monkeypatch):
+    rename = os.rename
+
+    def look_first(path, to):
+        assert (root / "index.php").exists()
+        rename(path, to)
+
+    monkeypatch.setattr(_webroot.os, "rename", look_first)
+    _webroot.exchange(str(root), [], str(fresh), str(tmp_path / "aside"))
+    assert (root / "index.php").read_bytes() == b"new" != (tmp_path / "aside/index.php").read_bytes()
+
+
+def test_an_empty_webroot_has_nothing_to_set_aside(fresh, tmp_path):
     (tmp_path / "html").mkdir()
-    _webroot.set_aside(str(tmp_path / "html"), [], str(tmp_path / "aside"))
+    _webroot.exchange(str(tmp_path / "html"), ["uploads"], str(fresh), str(tmp_path / "aside"))
     assert not (tmp_path / "aside").exists()
+    assert "new/page.php" in contents(tmp_path / "html")
+
+
+def test_mounts_inside_a_webroot_are_named_unless_they_are_left_out():
+    lines = (b"/", b"/var/www/html", b"/var/www/html/images", b"/var/www/html/a\\040b\\134", b"/var/www/html2/x")
+    mountinfo = b"".join(b"36 35 98:0 / %s rw - ext4 /dev/x rw\n" % point for point in lines)
+    assert _webroot.mounts_inside("/var/www/html", skipping(["images"]), mountinfo) == ["a b\\"]
 
 
 def test_what_belongs_to_others_is_named(root):
@@ -107,12 +162,26 @@ def test_what_belongs_to_others_is_named(root):
     assert list(_webroot.foreign(str(root), ME, skipping([]))) == []
 
 
-def test_syncthings_own_watcher_and_rescans_are_off_and_nobody_outside_is_asked():
+@pytest.mark.parametrize(
+    ("others_have", "has_files", "joins"), [(0, True, False), (0, False, True), (7, True, True), (7, False, True)]
+)
+def test_h20_others_without_a_single_file_empty_nobody_who_joins(root, monkeypatch, others_have, has_files, joins):
+    service = object.__new__(_webroot_sync.Service)
+    service.config = SimpleNamespace(webroot=str(root))
+    service.owner, service.skip = ME, skipping([] if has_files else os.listdir(root))
+    service.state = {"complete": True, "errors": []}
+    monkeypatch.setattr(service, "_ask", lambda: others_have)
+    assert service._has_everything() is joins
+    assert bool(service.state["errors"]) is not joins
+
+
+@pytest.mark.parametrize(("takes_only", "kind"), [(False, "sendreceive"), (True, "receiveonly")])
+def test_syncthings_own_watcher_and_rescans_are_off_and_nobody_outside_is_asked(takes_only, kind):
     host, peer = _syncthing.Peer("web1", "AAA", ""), _syncthing.Peer("web2", "BBB", "fd00::2")
-    settings = _syncthing.Settings(host, [peer], "/var/www/a & b", "/kept", 22000, 8384)
+    settings = _syncthing.Settings(host, [peer], "/var/www/a & b", takes_only, "/kept", 22000, 8384)
     file = ET.fromstring(_syncthing.settings_file(settings, "key", "password"))
     folder = file.find("folder")
-    assert folder.get("path") == "/var/www/a & b"
+    assert (folder.get("path"), folder.get("type")) == ("/var/www/a & b", kind)
     assert (folder.get("rescanIntervalS"), folder.get("fsWatcherEnabled")) == ("0", "false")
     assert [device.get("id") for device in folder.findall("device")] == ["AAA", "BBB"]
     assert [device.findtext("address") for device in file.findall("device")] == ["dynamic", "tcp://[fd00::2]:22000"]
