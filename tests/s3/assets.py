@@ -9,18 +9,21 @@ import io
 import json
 import os
 import random
+import secrets
 import socket
 import subprocess
 import sys
 import tarfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from conftest import module_path, remove_bucket
 from faulty import FaultyStore
 
@@ -150,17 +153,25 @@ class Assets:
             if keys:
                 self.client.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
 
+    def _lines_of_log(self) -> list[str]:
+        """The server's log up to now: it has one worker, which logs requests in the order of their ends."""
+        assert self._log.is_file(), "this needs the bed's access log"
+        mark = f"mark-{secrets.token_hex(8)}"
+        with suppress(ClientError):
+            self.client.head_bucket(Bucket=mark)
+        end = time.monotonic() + 10
+        while mark not in (text := self._log.read_text()):
+            assert time.monotonic() < end, "the server doesn't log what it is asked"
+            time.sleep(0.01)
+        return text[: text.index(mark)].splitlines()
+
     def mark_log(self) -> None:
         """From here on count requests."""
-        self._log_at = self._log.stat().st_size
+        self._log_at = len(self._lines_of_log())
 
     def requests(self, *methods: str, buckets: tuple[str, ...] = ()) -> list[str]:
         """The requests (method and URI) for the bucket and the catalog since mark_log(), from the server's own log."""
-        time.sleep(0.3)
-        assert self._log.is_file(), "this needs the bed's access log"
-        with self._log.open() as file:
-            file.seek(self._log_at)
-            found = [line.split(" ")[1:3] for line in file]
+        found = [line.split(" ")[1:3] for line in self._lines_of_log()[self._log_at : -1]]
         starts = tuple(f"/{name}" for name in buckets or (self.bucket, self.catalog))
         return [f"{method} {uri}" for method, uri in found if method in methods and uri.startswith(starts)]
 

@@ -47,6 +47,7 @@ case "$1" in
         ;;
     store)
         cp "$files/s3.conf" /etc/nginx/sites-enabled/s3.conf
+        sed -i 's/^worker_processes .*/worker_processes 1;/' /etc/nginx/nginx.conf # the log has the order of events
         cp "$files/seaweedfs.service" /etc/systemd/system/
         mkdir -p /var/lib/seaweedfs
         systemctl --root=/ --quiet enable seaweedfs.service
