@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 RUN := . tests/env.sh &&
 
-.PHONY: help setup demo demo-down test lint units sanity soak capabilities bench bench-pages bed-up bed-down
+.PHONY: help setup demo demo-down test lint units sanity soak capabilities bench bench-pages bench-webroots bed-up bed-down
 
 help: ## Show the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,6 +39,9 @@ bench: setup ## Compare the sync engine with all that does the same work, on a r
 
 bench-pages: setup ## Compare a WordPress in a bucket with one on disk, on a running test bed
 	@$(RUN) python benchmarks/pages.py
+
+bench-webroots: setup ## Measure how soon an edit is on the other webservers, on a running test bed with three
+	@$(RUN) python benchmarks/webroots.py
 
 bed-up: setup ## Start the test bed: an S3 server, two webservers, a build machine
 	@$(RUN) tests/bed/bed up
