@@ -46,6 +46,7 @@ from ._catalog import Catalog
 from ._names import exclude_patterns
 from ._restic import FOLDER, UNREADABLE, Restic, ResticError, repository_of, summary
 from ._store import Store, StoreError, client_config
+from ._webroot_archive import Webroot, forget_archives, store_archive
 
 with suppress(ImportError):  # the program runs where asset_runtime has provided it
     import boto3
@@ -53,11 +54,15 @@ with suppress(ImportError):  # the program runs where asset_runtime has provided
 NOW = "now-"
 CACHE_FREE = 256 * 1024 * 1024
 SHARES = 7  # of the data; each check reads one
+STOPPED = "it was stopped, or took longer than it may (webroot_backup_timeout)"
 TAKEOVER_MAX = 1800  # seconds until also the last of the webservers has a go; the slot's end is farther
 
 
 class Settings(NamedTuple):
-    """What role webroot_backup writes. ``hosts``: all webservers, the first makes the backups while it can."""
+    """What role webroot_backup writes. ``hosts``: all webservers, the first makes the backups while it can.
+
+    ``archive``: what the names of the buckets for plain archives begin with, empty for none.
+    """
 
     site: str
     catalog: str
@@ -68,6 +73,7 @@ class Settings(NamedTuple):
     excludes: list[str]
     extra_paths: list[str]
     hook: str
+    archive: str
     keep: dict[str, int]
     takeover: int
     store: dict[str, Any]
@@ -123,7 +129,10 @@ def open_site(settings: Settings) -> Site:
 
 
 def make(site: Site, period: str, forced: bool) -> dict[str, Any]:
-    """One backup, announced; or why none was needed. Raises SourceError or StoreError when it failed."""
+    """One backup, announced; or why none was needed. Raises SourceError or StoreError when it failed.
+
+    A plain archive that fails is an ``error`` of its own: the backup stays announced, and nobody needs to make another.
+    """
     settings = site.settings
     turns = Turns(site.catalog, site.clock, settings.host, period)
     what = turns.take(0 if forced else settings.patience, forced)
@@ -135,7 +144,8 @@ def make(site: Site, period: str, forced: bool) -> dict[str, Any]:
         announce(site.catalog, backup)
         # Still in this host's turn: what isn't announced could be another's snapshot otherwise.
         problem = forget_old(site, backup)
-    return {"announced": {**backup._asdict(), "key": backup.key}, "problem": problem}
+        archived = archive(site, backup) if settings.archive else {}
+    return {"announced": {**backup._asdict(), "key": backup.key}, "problem": problem, **archived}
 
 
 def back_up(site: Site, period: str) -> Announced:
@@ -231,6 +241,25 @@ def forget_old(site: Site, made: Announced) -> str:
     return ""
 
 
+def archive(site: Site, made: Announced) -> dict[str, Any]:
+    """The webroot of an announced backup as a plain archive, too: where, what was noted, or what went wrong.
+
+    Without the extra paths: a database's dump doesn't belong into what is unpacked as a webroot.
+    """
+    settings, bucket = site.settings, f"{site.settings.archive}-{made.period}"
+    webroot = Webroot(made.paths[0], made.excludes, made.files, made.bytes)
+    try:
+        archived = store_archive(site.store, bucket, webroot, made.time)
+        forget_archives(site.store, bucket, settings.keep.get(made.period, KEEP[made.period]))
+    except (SourceError, StoreError, OSError) as error:
+        reason = str(error)
+    except KeyboardInterrupt:
+        reason = STOPPED
+    else:
+        return {"archive": archived._asdict()}
+    return {"error": f"the backup is announced, but its archive in {bucket} isn't as it should be: {reason}"}
+
+
 # ---------------------------------------------------------------- the repository
 
 
@@ -288,11 +317,11 @@ def main(arguments: list[str]) -> int:
     settings = Settings(**json.loads(options.settings.read_text(encoding="utf-8")))
     began = time.time()
     try:
-        outcome = {**work(options.what, open_site(settings)), "error": ""}
+        outcome = {"error": "", **work(options.what, open_site(settings))}
     except (SourceError, StoreError, OSError) as error:
         outcome = {"error": str(error)}
     except KeyboardInterrupt:
-        outcome = {"error": "it was stopped, or took longer than it may (webroot_backup_timeout)"}
+        outcome = {"error": STOPPED}
     outcome.update(began=int(began), seconds=round(time.time() - began, 1))
     told = json.dumps(outcome) + "\n"
     Path(settings.results, f"{options.what}.json").write_text(told, encoding="utf-8")

@@ -15,6 +15,7 @@ from backups import (
     CATALOG,
     PASSWORD,
     RESULTS,
+    SLUG,
     UNIT,
     announced,
     back_up,
@@ -149,6 +150,16 @@ def test_t8_a_full_cache_makes_no_backup_that_is_not_whole() -> None:
         BED.on(FIRST, "umount /var/cache/adt-assets/restic")
     if not told["error"]:
         restic(SECOND, f"restore {told['announced']['snapshot']} --target /var/tmp/restored && rm -r /var/tmp/restored")
+
+
+def test_i5_an_archive_that_fails_is_an_error_and_the_backup_stays_announced() -> None:
+    with changed_settings(FIRST, archive=f"{SLUG}-missing"):
+        told = back_up(FIRST, "now-monthly")
+    assert "the backup is announced, but its archive in" in told["error"]
+    assert "the bucket doesn't exist" in told["error"]
+    assert BED.on(FIRST, f"systemctl is-failed {UNIT}@now-monthly.service") == "failed\n"
+    assert announced("monthly")[0]["snapshot"] == told["announced"]["snapshot"]
+    assert back_up(SECOND, "monthly")["skipped"] == "made"
 
 
 def test_t12_an_emptied_webroot_takes_no_good_backups_place() -> None:

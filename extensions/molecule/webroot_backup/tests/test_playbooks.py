@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from corpus import files
 from scenario import BED, CORPUS, WEBSERVERS, md5, recap
 
 FIRST = WEBSERVERS[0]
+ARCHIVE = f"{SLUG}-assets-archive"
 INDEX = "/var/www/html/index.html"
 SETTINGS = {
     "website_url": SITE,
@@ -50,8 +52,8 @@ def play(name: str, *options: str, check: bool = True, **variables: Any) -> str:
 
 @pytest.fixture(scope="module", autouse=True)
 def everything_saved() -> Iterator[str]:
-    """A backup from before the assets move into buckets, which has them."""
-    return play("backup", "--limit", FIRST)
+    """A backup from before the assets move into buckets, which has them, with an archive beside it."""
+    return play("backup", "--limit", FIRST, webroot_backup_archive=ARCHIVE, webroot_backup_keep={"hourly": 24})
 
 
 def test_a_backup_now_says_what_was_announced(everything_saved: str) -> None:
@@ -149,6 +151,16 @@ def test_h18_deploy_takes_the_newest_whole_archive_that_another_tool_has_left() 
         BED.s3.delete_bucket(Bucket=bucket)
     assert f"Taken: s3://{bucket}/{name}.BACKUP" in said
     assert f"s3://{bucket}/{name} is cut" in said
+    assert files(CORPUS / "site/var/www/html/images").keys() <= BED.objects(f"{SLUG}-assets-images").keys()
+
+
+def test_deploy_takes_the_archive_that_is_stored_beside_a_backup(everything_saved: str) -> None:
+    bucket, name = f"{ARCHIVE}-hourly", "applicationsourcecode.tar.gz"
+    stored = re.search(rf"as an archive in s3://{bucket}/({name}\.\d{{8}}T\d{{6}}Z) ", everything_saved)
+    assert stored and {name, stored[1]} <= BED.objects(bucket).keys()
+    wanted = {"bucket": ARCHIVE, "period": "hourly"}
+    said = play("deploy", "--limit", "build1", assets_settings=PERSISTING, assets_backup=wanted)
+    assert f"Taken: s3://{bucket}/{name}" in said
     assert files(CORPUS / "site/var/www/html/images").keys() <= BED.objects(f"{SLUG}-assets-images").keys()
 
 

@@ -1,0 +1,127 @@
+# Copyright (c) adt.assets contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Plain archives of a webroot on a real store: whole and found again, or not there at all (H17, H18, I5)."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+
+import pytest
+from faulty import FaultyStore
+from test_catalog import open_store
+
+from ansible_collections.adt.assets.plugins.module_utils._backup import SourceError
+from ansible_collections.adt.assets.plugins.module_utils._store import StoreError
+from ansible_collections.adt.assets.plugins.module_utils._webroot_archive import (
+    NAME,
+    Webroot,
+    dated,
+    forget_archives,
+    store_archive,
+)
+
+TIMES = [f"2026-11-23T{hour:02}:17:00Z" for hour in range(5)]
+SIZE = 20_000_000  # three parts
+# A tar that writes half an archive first.
+CUT = 'head -c 20000000 /dev/urandom; echo "tar: ./x: Cannot open: Permission denied" >&2; exit 2'
+
+
+@pytest.fixture
+def bucket(client, new_name):
+    name = f"{new_name('site')}-hourly"
+    client.create_bucket(Bucket=name)
+    return name
+
+
+@pytest.fixture
+def webroot(tmp_path):
+    root = tmp_path / "html"
+    for name in ("index.php", ".htaccess", "images/a.jpg", "img[1]/b.jpg", "img1/c.jpg", "new\nline", "-rf", "Grüße"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(name)
+    (root / "large.bin").write_bytes(os.urandom(SIZE))
+    return Webroot(str(root), ["img[1]"], 8, SIZE)
+
+
+@pytest.fixture
+def store(s3_options):
+    return open_store(s3_options)
+
+
+def keys(client, bucket):
+    return [each["Key"] for each in client.list_objects_v2(Bucket=bucket).get("Contents", [])]
+
+
+def uploads(client, bucket):
+    return client.list_multipart_uploads(Bucket=bucket).get("Uploads", [])
+
+
+@pytest.fixture
+def broken_tar(tmp_path, monkeypatch):
+    """Puts a script in the place of tar, for what a real one does once in a blue moon."""
+
+    def put(script):
+        (tmp_path / "tar").write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "tar").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+
+    return put
+
+
+def test_h17_what_was_stored_is_whole_and_archive_info_finds_it(client, bucket, webroot, store, run_module):
+    archived = store_archive(store, bucket, webroot, TIMES[0])
+    assert archived.src == f"s3://{bucket}/{dated(TIMES[0])}" and archived.notes == []
+    assert keys(client, bucket) == [NAME, dated(TIMES[0])]
+    body = client.get_object(Bucket=bucket, Key=NAME)["Body"].read()
+    with tarfile.open(fileobj=io.BytesIO(body)) as archive:
+        names = {member.name for member in archive if member.isfile()}
+        assert archive.extractfile("./.htaccess").read() == b".htaccess"
+    assert names == {f"./{name}" for name in (".htaccess", "-rf", "Grüße", "index.php", "large.bin", "new\nline")} | {
+        "./images/a.jpg",
+        "./img1/c.jpg",
+    }
+    wanted = {"bucket": bucket.removesuffix("-hourly"), "period": "hourly", "directories": ["images"]}
+    found = run_module("archive_info", wanted)["newest"]
+    # Stored in the same second, either may be the newest.
+    assert found["src"] in (archived.src, f"s3://{bucket}/{NAME}")
+    assert (found["size"], found["webroot"]) == (archived.bytes, "")
+
+
+def test_old_archives_go_and_the_toolkits_own_stay(client, bucket, webroot, store):
+    client.put_object(Bucket=bucket, Key=f"{NAME}.BACKUP", Body=b"theirs")
+    small = webroot._replace(excludes=["large.bin"])
+    for time in TIMES:
+        store_archive(store, bucket, small, time)
+        forget_archives(store, bucket, 2)
+    assert keys(client, bucket) == [NAME, *map(dated, TIMES[-2:]), f"{NAME}.BACKUP"]
+
+
+def test_i5_a_tar_that_fails_leaves_the_last_good_archive_and_nothing_else(client, bucket, webroot, store, broken_tar):
+    store_archive(store, bucket, webroot._replace(excludes=["large.bin"]), TIMES[0])
+    before = client.get_object(Bucket=bucket, Key=NAME)["Body"].read()
+    broken_tar(CUT)
+    with pytest.raises(SourceError, match=r"exit code 2\): tar: ./x: Cannot open: Permission denied"):
+        store_archive(store, bucket, webroot, TIMES[1])
+    assert keys(client, bucket) == [NAME, dated(TIMES[0])]
+    assert client.get_object(Bucket=bucket, Key=NAME)["Body"].read() == before
+    assert uploads(client, bucket) == []
+
+
+def test_a_file_that_changes_while_it_is_read_is_named(bucket, webroot, store, broken_tar):
+    broken_tar('/usr/bin/tar "$@"; echo "tar: ./log: file changed as we read it" >&2; exit 1')
+    archived = store_archive(store, bucket, webroot, TIMES[0])
+    assert archived.notes == ["tar: ./log: file changed as we read it"]
+
+
+def test_i5_an_upload_that_breaks_leaves_nothing(client, bucket, webroot, s3_options, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+    faults = {("500", "PUT"): 1.0}
+    proxy = FaultyStore(s3_options["endpoint_url"], faults, only="partNumber=2")
+    with pytest.raises(StoreError, match="part"):
+        store_archive(open_store({**s3_options, "endpoint_url": proxy.url}), bucket, webroot, TIMES[0])
+    proxy.close()
+    assert proxy.injected["500"] > 0
+    assert keys(client, bucket) == [] and uploads(client, bucket) == []
