@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ._backup import SourceError, parse_time
+from ._backups import KEEP
 from ._compare import Question
 from ._copy import Move
 from ._fetch import Errand
@@ -22,12 +23,13 @@ from ._store import StoreError
 from ._tree import path_problem
 
 WORKERS_MAX = 256
-# The doc fragments owner.py, buckets.py and source.py say what these mean.
+# The doc fragments owner.py, buckets.py, period.py and source.py say what these mean.
 OWNER: dict[str, Any] = {name: {"type": "str", "required": True} for name in ("site", "directory", "catalog")}
 BUCKETS: dict[str, Any] = {
     "buckets": {"type": "list", "elements": "str", "required": True, "aliases": ["bucket"]},
     **OWNER,
 }
+PERIOD: dict[str, Any] = {"period": {"type": "str", "choices": list(KEEP)}, "before": {"type": "str"}}
 SYMLINKS: dict[str, Any] = {"type": "str", "choices": ["rclonelink", "object", "refuse"], "default": "rclonelink"}
 TARGET: dict[str, Any] = {
     **BUCKETS,
@@ -47,6 +49,12 @@ def answer(module: Any, work: Callable[[], dict[str, Any]]) -> None:
         kind = error.kind if isinstance(error, StoreError) else "source"
         module.fail_json(msg=str(error), kind=kind, **({"summary": error.summary} if error.summary else {}))
     module.exit_json(**result)
+
+
+def before_from(module: Any) -> str:
+    """The point in time that a module's options ask for, as format_time() writes it, or "". Raises SourceError."""
+    given = module.params["before"]
+    return parse_time(given) if given else ""
 
 
 def check_workers(workers: int | None) -> None:

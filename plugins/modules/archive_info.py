@@ -22,13 +22,6 @@ options:
         C(www-example-com) for C(www-example-com-hourly).
     type: str
     required: true
-  period:
-    description: The period whose bucket is meant.
-    type: str
-    choices: [hourly, daily, weekly, monthly, bimonthly]
-  before:
-    description: Only archives stored at this point in time or before (ISO 8601, UTC when it names no zone).
-    type: str
   directories:
     description:
       - Directories below the webroot that the archive must have, such as V(images).
@@ -37,6 +30,7 @@ options:
     elements: str
     default: []
 extends_documentation_fragment:
+  - adt.assets.period
   - adt.assets.store
   - amazon.aws.common.modules
   - amazon.aws.region.modules
@@ -108,9 +102,7 @@ from typing import Any
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ..module_utils._archives import bucket_of, look
-from ..module_utils._backup import parse_time
-from ..module_utils._backups import KEEP
-from ..module_utils._options import answer
+from ..module_utils._options import PERIOD, answer, before_from
 from ..module_utils._store import argument_spec, store_from_module
 
 
@@ -118,18 +110,16 @@ def main() -> None:
     """Run the module."""
     spec = {
         "bucket": {"type": "str", "required": True},
-        "period": {"type": "str", "choices": list(KEEP)},
-        "before": {"type": "str"},
+        **PERIOD,
         "directories": {"type": "list", "elements": "str", "default": []},
     }
     module = AnsibleAWSModule(argument_spec={**argument_spec(), **spec}, supports_check_mode=True)
     params = module.params
 
     def work() -> dict[str, Any]:
-        before = parse_time(params["before"]) if params["before"] else ""
         store = store_from_module(module)
         bucket = bucket_of(store, params["bucket"], params["period"])
-        archives = [archive._asdict() for archive in look(store, bucket, before, params["directories"])]
+        archives = [archive._asdict() for archive in look(store, bucket, before_from(module), params["directories"])]
         return {"archives": archives, "newest": next((each for each in archives if not each["problem"]), None)}
 
     answer(module, work)

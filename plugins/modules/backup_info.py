@@ -19,13 +19,6 @@ options:
     description: The site's catalog bucket.
     type: str
     required: true
-  period:
-    description: Only backups of this period. Those of all periods when unset.
-    type: str
-    choices: [hourly, daily, weekly, monthly, bimonthly]
-  before:
-    description: Only backups made at this point in time or before (ISO 8601, UTC when it names no zone).
-    type: str
   directories:
     description:
       - Directories below the webroot that RV(newest) must have, such as V(images).
@@ -34,6 +27,7 @@ options:
     elements: str
     default: []
 extends_documentation_fragment:
+  - adt.assets.period
   - adt.assets.store
   - amazon.aws.common.modules
   - amazon.aws.region.modules
@@ -116,10 +110,9 @@ from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
-from ..module_utils._backup import parse_time
-from ..module_utils._backups import KEEP, made_before, newest, read_announced
+from ..module_utils._backups import made_before, newest, read_announced
 from ..module_utils._catalog import Catalog
-from ..module_utils._options import answer
+from ..module_utils._options import PERIOD, answer, before_from
 from ..module_utils._store import argument_spec, store_from_module
 
 
@@ -127,17 +120,15 @@ def main() -> None:
     """Run the module."""
     spec = {
         "catalog": {"type": "str", "required": True},
-        "period": {"type": "str", "choices": list(KEEP)},
-        "before": {"type": "str"},
+        **PERIOD,
         "directories": {"type": "list", "elements": "str", "default": []},
     }
     module = AnsibleAWSModule(argument_spec={**argument_spec(), **spec}, supports_check_mode=True)
     params = module.params
 
     def work() -> dict[str, Any]:
-        before = parse_time(params["before"]) if params["before"] else ""
         catalog = Catalog(store_from_module(module), params["catalog"])
-        found = made_before(read_announced(catalog, params["period"] or ""), before)
+        found = made_before(read_announced(catalog, params["period"] or ""), before_from(module))
         fit = newest(found, params["directories"])
         return {"backups": [backup._asdict() for backup in found], "newest": fit._asdict() if fit else None}
 
