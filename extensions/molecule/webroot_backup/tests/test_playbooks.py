@@ -168,3 +168,12 @@ def test_deploy_from_a_period_without_such_a_backup_says_why() -> None:
     wanted = {"period": "hourly", "before": "2020-01-01"}
     said = play("deploy", "--limit", "build1", check=False, assets_settings=PERSISTING, assets_backup=wanted)
     assert "None of the 0 announced hourly backups" in said
+
+
+def test_deploy_from_a_period_refuses_a_directory_outside_of_the_webroot_before_anything_is_touched() -> None:
+    buckets = BED.buckets()
+    outside = {**PERSISTING, "directories_to_mount": "images:/var/www/private"}
+    said = play("deploy", "--limit", "build1", check=False, assets_settings=outside, assets_backup={"period": "hourly"})
+    assert "/var/www/private lies outside of /var/www/html, so that no temporal backup has it" in said
+    assert recap(said)["build1"]["changed"] == 0
+    assert BED.buckets() == buckets
