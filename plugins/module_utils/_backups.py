@@ -24,6 +24,9 @@ from ._backup import SourceError
 from ._catalog import FORMAT, Catalog
 from ._store import Store, StoreError
 
+with suppress(ImportError):  # reported by AnsibleAWSModule, which needs boto3 itself
+    from botocore.exceptions import ClientError
+
 # How many backups of each period are kept.
 KEEP = {"hourly": 24, "daily": 7, "weekly": 5, "monthly": 12, "bimonthly": 6}
 CHECK = "check"  # the slot in which the repository is checked, a week long
@@ -162,8 +165,18 @@ class Clock:
 def store_clock(store: Store, bucket: str) -> Clock:
     """The clock of a store, by the Date that its answers carry. Raises StoreError."""
     with store.errors(f"can't use bucket {bucket}"):
-        headers = store.client.head_bucket(Bucket=bucket)["ResponseMetadata"]["HTTPHeaders"]
-    return Clock(email.utils.parsedate_to_datetime(headers["date"]))
+        try:
+            return _clock_of(store.client.head_bucket(Bucket=bucket))
+        except ClientError as error:
+            # What was signed at a wrong time is refused like a wrong key; the answer tells them apart.
+            clock = _clock_of(error.response)
+            if abs(clock.offset) <= CLOCK_SECONDS:
+                raise
+            return clock
+
+
+def _clock_of(answer: Any) -> Clock:
+    return Clock(email.utils.parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]))
 
 
 def written(moment: datetime.datetime) -> str:

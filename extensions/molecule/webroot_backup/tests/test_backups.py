@@ -221,6 +221,31 @@ def test_old_backups_are_forgotten_by_period() -> None:
     assert {one["snapshot"] for one in announced()} == snapshots()
 
 
+@pytest.mark.parametrize(
+    ("by", "problem"), [("+5m", ""), ("+13h", "780 minutes ahead of"), ("-13h", "780 minutes behind")]
+)
+def test_t11_a_wrong_clock_moves_no_backup_into_another_slot(by: str, problem: str) -> None:
+    drop_in = f"/run/systemd/system/{UNIT}@now-monthly.service.d"
+    program = BED.on(FIRST, f"sed -n 's/^ExecStart=//p' /etc/systemd/system/{UNIT}@.service").strip()
+    lines = [
+        "[Service]",
+        "Environment=FAKETIME_DONT_FAKE_MONOTONIC=1",
+        "ExecStart=",
+        f"ExecStart=faketime -f {by} {program}",
+    ]
+    BED.on(FIRST, f"command -v faketime >/dev/null || apt-get -qq install faketime >/dev/null; mkdir -p {drop_in}")
+    BED.on(FIRST, f"printf '%s\\n' {shlex.join(lines)} > {drop_in}/clock.conf && systemctl daemon-reload")
+    try:
+        if problem:
+            assert f"the clock of {FIRST} is {problem} the store's" in error_of(FIRST)
+            return
+        began = BED.on(FIRST, "date -u +%FT%TZ").strip()
+        told = back_up(FIRST, "now-monthly")
+        assert began <= told["announced"]["time"] <= BED.on(FIRST, "date -u +%FT%TZ").strip()
+    finally:
+        BED.on(FIRST, f"rm -r {drop_in} && systemctl daemon-reload")
+
+
 def test_t18_damaged_data_is_noticed_by_the_weekly_check() -> None:
     packs = {key: entry["Size"] for key, entry in BED.objects(BUCKET).items() if key.startswith("restic/data/")}
     key = max(packs, key=lambda key: packs[key])
