@@ -51,15 +51,17 @@ def is_there(bed: Bed) -> bool:
 
 
 def up(bed: Bed, wanted: dict[str, int]) -> None:
-    """Bring a bed up with so many hosts of some groups, and of the others with as many as it has."""
+    """Bring a bed up with so many hosts of some groups, and of the others with as many as it has; the last go first."""
     check_machine()
     size = bed.size | wanted
     if bed.state.exists() and (not is_there(bed) or "lost" in hosts.states(bed).values()):
         remove(bed)  # what a reboot, an ended `up` or the end of all processes has left
-    if bed.state.exists() and any(size[group] < count for group, count in bed.size.items()):
-        raise BedError(f"{bed.name} has more hosts than that: run `bed down --name {bed.name}` first")
+    before = bed.hosts if bed.state.exists() else []
     bed.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_private(bed.state / "size.json", json.dumps(size))
+    for host in before:
+        if host not in bed.hosts:
+            hosts.remove(bed, host)
     bed.run.mkdir(parents=True, exist_ok=True, mode=0o700)
     (bed.run / "cp").mkdir(exist_ok=True, mode=0o700)
     namespace.create(bed)

@@ -164,6 +164,12 @@ def _answers(url: str) -> bool:
         return False
 
 
+def remove(bed: Bed, host: Host) -> None:
+    """Take one host away with all that is on it."""
+    containers_of(bed).run("rm", "--force", "--ignore", "--time", "0", bed.container(host.name))
+    network.disconnect(bed, host)
+
+
 def remove_all(bed: Bed) -> None:
     podman = containers_of(bed)
     if podman.root.exists():

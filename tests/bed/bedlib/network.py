@@ -88,7 +88,7 @@ def handle(bed: Bed, host: Host) -> Path:
 def connect(bed: Bed, host: Host) -> None:
     """Make the host's network namespace anew, with eth0 on the bridge."""
     subnet = _subnet(bed)
-    _drop(bed, host)
+    disconnect(bed, host)
     netns = handle(bed, host)
     netns.parent.mkdir(exist_ok=True, mode=0o700)
     netns.touch()
@@ -97,7 +97,10 @@ def connect(bed: Bed, host: Host) -> None:
     # The third octet tells the beds apart: "7.web1.adt" fits into the 15 characters of a name.
     outer = f"{subnet.network_address.packed[2]}.{host.name}.adt"
     run(["ip", "link", "delete", outer], check=False)
-    run([*inside, "ip", "link", "add", outer, "type", "veth", "peer", "name", "eth0", "netns", netns])
+    # Made from the IP address: others remember one that has changed for a minute, and a host may be made anew.
+    mac = ":".join(f"{byte:02x}" for byte in (2, 0, *ipaddress.IPv4Address(address(bed, host)).packed))
+    peer = ["peer", "name", "eth0", "address", mac, "netns", netns]
+    run([*inside, "ip", "link", "add", outer, "type", "veth", *peer])
     run(["ip", "link", "set", outer, "master", bed.label, "up"])
     for words in (
         ["link", "set", "lo", "up"],
@@ -108,7 +111,8 @@ def connect(bed: Bed, host: Host) -> None:
         run([*inside, "nsenter", f"--net={netns}", "ip", *words])
 
 
-def _drop(bed: Bed, host: Host) -> None:
+def disconnect(bed: Bed, host: Host) -> None:
+    """Remove the host's network namespace, and its cable with it."""
     netns = handle(bed, host)
     run([*namespace.enter(bed), "umount", "--quiet", netns], check=False)
     netns.unlink(missing_ok=True)
@@ -116,7 +120,7 @@ def _drop(bed: Bed, host: Host) -> None:
 
 def destroy(bed: Bed) -> None:
     for host in POSSIBLE:
-        _drop(bed, host)
+        disconnect(bed, host)
     run(["ip", "link", "delete", bed.label], check=False)
     for table in ("nat", "filter"):
         for line in run(["iptables", "-w", "-t", table, "-S"]).stdout.splitlines():
