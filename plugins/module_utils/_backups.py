@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from ._backup import SourceError
 from ._catalog import FORMAT, Catalog
+from ._names import within
 from ._store import Store, StoreError
 
 with suppress(ImportError):  # reported by AnsibleAWSModule, which needs boto3 itself
@@ -79,7 +80,9 @@ class Announced(NamedTuple):
         return f"{PREFIX}{self.period}/{self.time}-{self.snapshot[:8]}.json"
 
     def has(self, directory: str) -> bool:
-        """Whether a directory below the webroot wasn't left out."""
+        """Whether a directory below the webroot wasn't left out, or an absolute path was saved besides the webroot."""
+        if directory.startswith("/"):
+            return any(within(directory, path) for path in self.paths[1:])
         return not any(f"{directory}/".startswith(f"{left}/") for left in self.excludes)
 
 

@@ -20,7 +20,7 @@ SPARE_SHARE = 0.05
 
 
 class Order(NamedTuple):
-    """What is wanted: a snapshot with its webroot, directories below that (none for all of it), and where to."""
+    """What is wanted: a snapshot with its webroot, paths below it or absolute ones (none: all of it), and where to."""
 
     snapshot: str
     webroot: str
@@ -34,7 +34,8 @@ def restore(restic: Restic, order: Order) -> dict[str, Any]:
     dest = Path(order.dest)
     if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
         raise SourceError(f"dest {order.dest!r} is there and isn't an empty directory: restore into a new one")
-    wanted = [f"{order.webroot}/{directory}" for directory in order.directories] or [order.webroot]
+    # What is absolute stays so.
+    wanted = [os.path.join(order.webroot, directory) for directory in order.directories] or [order.webroot]
     files = [(path, size) for path, size in restic.files(order.snapshot) if any(within(path, top) for top in wanted)]
     for top in wanted:
         if not any(within(path, top) for path, _size in files):

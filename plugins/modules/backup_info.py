@@ -21,7 +21,8 @@ options:
     required: true
   directories:
     description:
-      - Directories below the webroot that RV(newest) must have, such as V(images).
+      - Directories below the webroot that RV(newest) must have, such as V(images), or absolute paths that were saved
+        besides it.
       - What lies in a bucket already isn't in newer backups.
     type: list
     elements: str

@@ -32,7 +32,8 @@ options:
     type: str
     required: true
   directories:
-    description: Only these directories below the webroot.
+    description:
+      - Only these directories below the webroot, or absolute paths that were saved besides it.
     type: list
     elements: str
     default: []

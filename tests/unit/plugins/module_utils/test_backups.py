@@ -142,6 +142,20 @@ def test_the_newest_is_chosen_by_time_and_by_what_it_has():
     assert newest(made_before(found, "2026-01-01T00:00:00.000000Z")) is None
 
 
+@pytest.mark.parametrize(
+    ("path", "has"),
+    [
+        ("/var/backups/site", True),
+        ("/var/backups/site/database.sql", True),
+        ("/var/backups/site2", False),
+        ("/var/backups", False),
+        ("/var/www/html/images", False),  # below the webroot is what the record's excludes say
+    ],
+)
+def test_what_was_saved_besides_the_webroot_is_known_by_its_path(path, has):
+    assert NEW._replace(paths=["/var/www/html", "/var/backups/site"]).has(path) is has
+
+
 def test_the_oldest_are_forgotten_beyond_what_is_kept():
     assert outlived([OLD, NEW, MIDDLE], 2) == [OLD]
     assert outlived([OLD], KEEP["hourly"]) == []
