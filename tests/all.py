@@ -111,6 +111,7 @@ def stages() -> list[Stage]:
         ),
         Stage("galaxy-importer", "importer", [sys.executable, "tests/importer.py", str(STAGED)]),
         Stage("ansible-test-integration", "integration", [*ansible_test, "integration", *venv], cwd=STAGED),
+        molecule("workflow", "rclone"),
         molecule("deploy", "rclone"),
         # The playbooks are the same for every tool: test_mind_changed.py has them take s3fs there and back under load.
         molecule("deploy", "s3fs", group=LONG),

@@ -9,59 +9,86 @@ import json
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
 from lab import TESTS
 from scenario import BED, WEBSERVERS
 
-SITE = "www.backup.example.com"
-SLUG = SITE.replace(".", "-")
-CATALOG = f"{SLUG}-assets-catalog"
-BUCKET = f"{SLUG}-assets-backups"
-UNIT = f"adt-assets-backup-{CATALOG}"
-RESULTS = f"/var/lib/adt-assets/backups/{CATALOG}"
-SETTINGS = f"/etc/adt-assets/backups/{CATALOG}.json"
-CREDENTIALS = f"/etc/adt-assets/credentials/{CATALOG}"
-SCENARIO = TESTS.parent / "extensions/molecule/webroot_backup"
-PASSWORD = yaml.safe_load((SCENARIO / "vars/site.yml").read_text())["password"]
 # restic as an administrator would call it on a webserver.
-RESTIC = f"""
+RESTIC = """
 import json, os, sys
-keys = json.load(open("{CREDENTIALS}/backup-keys.json"))
+keys = json.load(open("{credentials}/backup-keys.json"))
 os.environ.update(AWS_ACCESS_KEY_ID=keys["access_key"], AWS_SECRET_ACCESS_KEY=keys["secret_key"])
-os.environ.update(RESTIC_PASSWORD_FILE="{CREDENTIALS}/backup-password")
-os.environ.update(RESTIC_REPOSITORY="s3:{BED.env["S3_ENDPOINT"]}/{BUCKET}/restic")
+os.environ.update(RESTIC_PASSWORD_FILE="{credentials}/backup-password")
+os.environ.update(RESTIC_REPOSITORY="s3:{endpoint}/{bucket}/restic")
 os.execvp("sh", ["sh", "-c", "restic --no-cache -o s3.bucket-lookup=path " + sys.argv[1]])
 """
 
 
-def back_up(host: str, what: str) -> dict[str, Any]:
-    """Have a webserver's service make a backup, or check; what it says of that."""
-    start = f"rm -f {RESULTS}/{what}.json; systemctl start {UNIT}@{what}.service; cat {RESULTS}/{what}.json"
-    return json.loads(BED.on(host, start))
+@dataclass(frozen=True)
+class Backups:
+    """The backups of one site."""
+
+    site: str
+
+    @property
+    def slug(self) -> str:
+        return self.site.replace(".", "-")
+
+    @property
+    def catalog(self) -> str:
+        return f"{self.slug}-assets-catalog"
+
+    @property
+    def bucket(self) -> str:
+        return f"{self.slug}-assets-backups"
+
+    @property
+    def unit(self) -> str:
+        return f"adt-assets-backup-{self.catalog}"
+
+    @property
+    def results(self) -> str:
+        return f"/var/lib/adt-assets/backups/{self.catalog}"
+
+    def back_up(self, host: str, what: str) -> dict[str, Any]:
+        """Have a webserver's service make a backup, or check; what it says of that."""
+        result = f"{self.results}/{what}.json"
+        start = f"rm -f {result}; systemctl start {self.unit}@{what}.service; cat {result}"
+        return json.loads(BED.on(host, start))
+
+    def restic(self, host: str, command: str) -> str:
+        """What restic prints on a webserver."""
+        credentials = f"/etc/adt-assets/credentials/{self.catalog}"
+        script = RESTIC.format(credentials=credentials, endpoint=BED.env["S3_ENDPOINT"], bucket=self.bucket)
+        return BED.on(host, f"python3 -c {shlex.quote(script)} {shlex.quote(command)}")
+
+    def announced(self, period: str = "") -> list[dict[str, Any]]:
+        """The records in the catalog, of one period or of all, the newest first."""
+        keys = [key for key in BED.objects(self.catalog) if key.startswith(f"backups/{period}") and "Z-" in key]
+        found = [json.loads(BED.s3.get_object(Bucket=self.catalog, Key=key)["Body"].read()) for key in keys]
+        return sorted(found, key=lambda record: record["time"], reverse=True)
+
+    def forget_turn(self, period: str) -> None:
+        """As if nobody had done anything yet in this slot of the calendar."""
+        BED.s3.delete_object(Bucket=self.catalog, Key=f"backups/turns/{period}.json")
 
 
-def restic(host: str, command: str) -> str:
-    """What restic prints on a webserver."""
-    return BED.on(host, f"python3 -c {shlex.quote(RESTIC)} {shlex.quote(command)}")
+# The site of the scenario webroot_backup.
+SITE = "www.backup.example.com"
+_ITS = Backups(SITE)
+SLUG, CATALOG, BUCKET, UNIT, RESULTS = _ITS.slug, _ITS.catalog, _ITS.bucket, _ITS.unit, _ITS.results
+SETTINGS = f"/etc/adt-assets/backups/{CATALOG}.json"
+SCENARIO = TESTS.parent / "extensions/molecule/webroot_backup"
+PASSWORD = yaml.safe_load((SCENARIO / "vars/site.yml").read_text())["password"]
+back_up, restic, announced, forget_turn = _ITS.back_up, _ITS.restic, _ITS.announced, _ITS.forget_turn
 
 
 def snapshots() -> set[str]:
     """The ids of all snapshots of the repository, announced or not."""
     return {each["id"] for each in json.loads(restic(WEBSERVERS[0], "snapshots --json")) or []}
-
-
-def announced(period: str = "") -> list[dict[str, Any]]:
-    """The records in the catalog, of one period or of all, the newest first."""
-    keys = [key for key in BED.objects(CATALOG) if key.startswith(f"backups/{period}") and "Z-" in key]
-    found = [json.loads(BED.s3.get_object(Bucket=CATALOG, Key=key)["Body"].read()) for key in keys]
-    return sorted(found, key=lambda record: record["time"], reverse=True)
-
-
-def forget_turn(period: str) -> None:
-    """As if nobody had done anything yet in this slot of the calendar."""
-    BED.s3.delete_object(Bucket=CATALOG, Key=f"backups/turns/{period}.json")
 
 
 @contextmanager

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -28,23 +28,32 @@ def visitor(host: str) -> WordPress:
 
 
 @cache
-def editors() -> tuple[WordPress, WordPress]:
-    """The editor at each webserver, logged in once at the first.
+def _logged_in() -> WordPress:
+    first = WordPress(BED.address(WEBSERVERS[0]), SITE)
+    first.log_in()
+    return first
 
-    A log-in at the other would end the first one's session: each PHP hashes the password again as its own release does.
+
+@cache
+def editor(host: str) -> WordPress:
+    """The editor at a webserver, logged in once at the first.
+
+    A log-in at another would end the first one's session: each PHP hashes the password again as its own release does.
     """
-    first, second = WEBSERVERS[:2]
-    editor = WordPress(BED.address(first), SITE)
-    editor.log_in()
-    return editor, WordPress(BED.address(second), SITE, editor.cookies)
+    return WordPress(BED.address(host), SITE, _logged_in().cookies)
 
 
-def everywhere(urls: Iterable[str]) -> None:
-    """Both webservers soon serve each of these pictures, with the same bytes."""
+def editors() -> tuple[WordPress, WordPress]:
+    """The editor at each of two webservers."""
+    return editor(WEBSERVERS[0]), editor(WEBSERVERS[1])
+
+
+def everywhere(urls: Iterable[str], hosts: Sequence[str] = WEBSERVERS) -> None:
+    """All webservers soon serve each of these pictures, with the same bytes."""
     for url in urls:
-        for host in WEBSERVERS:
+        for host in hosts:
             _wait_for(200, host, url, SEEN_SECONDS)
-        bodies = {visitor(host).get(url) for host in WEBSERVERS}
+        bodies = {visitor(host).get(url) for host in hosts}
         assert len(bodies) == 1 and bodies.pop().startswith(b"\x89PNG"), f"{url} isn't one picture"
 
 

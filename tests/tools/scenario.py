@@ -266,3 +266,16 @@ def without_s3(host: str) -> Iterator[None]:
 def in_front(host: str, directory: Directory = IMAGES) -> str:
     """The type of file system that a webserver shows at a directory; empty while nothing is mounted there."""
     return BED.on(host, f"findmnt -rno FSTYPE --mountpoint {directory.path} | tail -1 || true").strip()
+
+
+def webroot(host: str, *without: str) -> dict[str, str]:
+    """What a webserver's webroot holds: type, mode, owner, and digest or target. Without Syncthing's own."""
+    pruned = "".join(f" -o -path {shlex.quote('./' + name.replace('[', chr(92) + '['))}" for name in without)
+    # A transfer that was broken off leaves what it has for the next, which other webservers never see.
+    own = f"-name .stfolder -o -name .stignore -o -name '.syncthing.*.tmp'{pruned}"
+    find = f"find . -mindepth 1 \\( {own} \\) -prune -o"
+    rows_and_sums = f"{find} -printf '%P\\t%y %m %u:%g %l\\n'; echo; {find} -type f -exec sha256sum -- {{}} +"
+    listed, sums = BED.on(host, f"cd /var/www/html && {rows_and_sums}").split("\n\n")
+    digests = {line[68:]: line[:64] for line in sums.splitlines()}
+    rows = (line.split("\t") for line in listed.splitlines())
+    return {name: f"{what}{digests.get(name, '')}" for name, what in rows}

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from reader import Reader
-from scenario import BED, WEBSERVERS, answered, prediction_errors, wait_until
+from scenario import BED, WEBSERVERS, answered, prediction_errors, wait_until, webroot
 
 HERE, THERE, BEYOND = WEBSERVERS[:3]
 ROOT = "/var/www/html"
@@ -38,16 +38,8 @@ def state(host: str) -> dict:
 
 
 def tree(host: str) -> dict[str, str]:
-    """What a webserver's webroot holds, but for what is its own: type, mode, owner, and digest or target."""
-    pruned = " -o ".join(f"-path {shlex.quote('./' + name.replace('[', chr(92) + '['))}" for name in OWN)
-    # A transfer that was broken off leaves what it has for the next, which other webservers never see.
-    own = f"-name .stfolder -o -name .stignore -o -name '.syncthing.*.tmp' -o {pruned}"
-    find = f"find . -mindepth 1 \\( {own} \\) -prune -o"
-    rows_and_sums = f"{find} -printf '%P\\t%y %m %u:%g %l\\n'; echo; {find} -type f -exec md5sum -- {{}} +"
-    listed, sums = BED.on(host, f"cd {ROOT} && {rows_and_sums}").split("\n\n")
-    digests = {line[36:]: line[:32] for line in sums.splitlines()}
-    rows = (line.split("\t") for line in listed.splitlines())
-    return {name: f"{what}{digests.get(name, '')}" for name, what in rows}
+    """What a webserver's webroot holds, but for what is its own."""
+    return webroot(host, *OWN)
 
 
 def play(action: str) -> str:
