@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 RUN := . tests/env.sh &&
 
-.PHONY: help setup demo demo-down test lint units sanity soak capabilities bench bench-pages bench-webroots bed-up bed-down
+.PHONY: help setup demo demo-down test lint units sanity soak capabilities bench bench-pages bench-webroots bench-backups bed-up bed-down
 
 help: ## Show the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,6 +42,9 @@ bench-pages: setup ## Compare a WordPress in a bucket with one on disk, on a run
 
 bench-webroots: setup ## Measure how soon an edit is on the other webservers, on a running test bed with three
 	@$(RUN) python benchmarks/webroots.py
+
+bench-backups: setup ## Back up and restore a webroot of 100,000 files, beside tar and rsync, on a running test bed, and write it into the guide
+	@$(RUN) python benchmarks/backup.py
 
 bed-up: setup ## Start the test bed: an S3 server, two webservers, a build machine
 	@$(RUN) tests/bed/bed up

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from typing import Any
 import pytest
 from backups import BUCKET, PASSWORD, SITE, SLUG, announced, back_up
 from corpus import files
+from lab import TESTS
 from scenario import BED, CORPUS, WEBSERVERS, md5, recap
 
 FIRST = WEBSERVERS[0]
@@ -108,6 +111,24 @@ def test_t18_a_damaged_backup_restores_nothing_and_the_previous_one_does() -> No
         assert BED.on(FIRST, "ls /var/www/aside/media; rm -r /var/www/aside").split() == ["readme.txt", "videos"]
     finally:
         BED.s3.put_object(Bucket=BUCKET, Key=key, Body=body)
+
+
+def test_t20_many_files_come_back_exactly() -> None:
+    many = (TESTS / "tools" / "many.py").read_text()
+
+    def run(what: str) -> str:
+        return BED.on(FIRST, f"python3 -c {shlex.quote(many)} {what}")
+
+    run("make /var/www/html/many 2000")
+    try:
+        assert back_up(FIRST, "now-hourly")["error"] == ""
+        aside = {"assets_restore_path": "many", "assets_restore_to": "/var/www/aside"}
+        play("restore", "--limit", FIRST, assets_backup={"period": "hourly"}, **aside)
+        before = run("show /var/www/html/many")
+        assert json.loads(before)["files"] == 2000
+        assert run("show /var/www/aside/many") == before
+    finally:
+        BED.on(FIRST, "rm -rf /var/www/html/many /var/www/aside")
 
 
 def test_i7_restore_leaves_alone_what_lies_in_buckets() -> None:
