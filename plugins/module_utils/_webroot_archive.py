@@ -18,7 +18,7 @@ import subprocess
 import threading
 from collections import deque
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import IO, NamedTuple, cast
 
 from ._backup import SourceError
 from ._crew import Crew
@@ -100,12 +100,12 @@ def _send(webroot: Webroot, sender: PartSender, crew: Crew, step: int) -> tuple[
     with subprocess.Popen(
         command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as tar:
-        assert tar.stdout is not None and tar.stderr is not None  # for mypy
-        listener = threading.Thread(target=said.extend, args=(tar.stderr,), daemon=True)
+        output, errors = cast(IO[bytes], tar.stdout), cast(IO[bytes], tar.stderr)
+        listener = threading.Thread(target=said.extend, args=(errors,), daemon=True)
         listener.start()
         while True:
             crew.claim(step)
-            body = tar.stdout.read(step)
+            body = output.read(step)
             if not body:
                 break
             size += len(body)
