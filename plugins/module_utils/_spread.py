@@ -36,6 +36,8 @@ def spread(key: str, count: int) -> int:
 
 def home(key: str, holdings: Sequence[Holding]) -> int:
     """The number of a key's bucket, the same whether or not gather() was there before."""
+    if len(holdings) == 1:
+        return 0
     at = _listed_at(key, holdings)
     if at is not None:
         return at
