@@ -15,7 +15,7 @@ from itertools import takewhile
 from typing import NamedTuple
 
 from ._backup import SourceError, parse_time
-from ._inflate import Limits
+from ._inflate import NO_LIMITS
 from ._members import parse_root, parts_of
 from ._source import SourceOptions, open_source
 from ._store import Listed, Store, StoreError
@@ -79,7 +79,7 @@ def place_of_webroot(store: Store, src: str, directories: Sequence[str]) -> str:
     wanted = [parse_root(directory) for directory in directories]
     places: list[set[Parts]] = [set() for _root in wanted]
     holds_all: Parts | None = None
-    for raw, _reader in open_source(SourceOptions(src, (), "", Limits()), store).entries(read=False):
+    for raw, _reader in open_source(SourceOptions(src, (), "", NO_LIMITS), store).entries(read=False):
         parts = tuple(parts_of(raw.name))
         if raw.kind != DIRECTORY:
             holds_all = parts[:-1] if holds_all is None else shared(holds_all, parts)

@@ -36,6 +36,9 @@ class Limits(NamedTuple):
     ratio: int = 0
 
 
+NO_LIMITS = Limits()
+
+
 def inflate(pieces: Iterator[bytes], limits: Limits) -> Iterator[bytes]:
     """The unpacked bytes of an archive, in pieces of about 1 MiB.
 
@@ -51,14 +54,19 @@ def inflate(pieces: Iterator[bytes], limits: Limits) -> Iterator[bytes]:
     unpacked = 0
     for piece in _unpack(head, counted):
         unpacked += len(piece)
-        if limits.total and unpacked > limits.total:
-            raise SourceError(f"unpacks to more than {limits.total} bytes: if this is no mistake, raise max_unpacked")
-        if limits.ratio and unpacked > RATIO_FROM and unpacked > limits.ratio * counted.size:
-            raise SourceError(
-                f"unpacks to more than {limits.ratio} times its size, as archives made to fill disks do: "
-                "if this is no mistake, raise max_ratio"
-            )
+        check_limits(unpacked, counted.size, limits)
         yield piece
+
+
+def check_limits(unpacked: int, packed: int, limits: Limits) -> None:
+    """Raise SourceError when what so many bytes have become is more than the limits allow."""
+    if limits.total and unpacked > limits.total:
+        raise SourceError(f"unpacks to more than {limits.total} bytes: if this is no mistake, raise max_unpacked")
+    if limits.ratio and unpacked > RATIO_FROM and unpacked > limits.ratio * packed:
+        raise SourceError(
+            f"unpacks to more than {limits.ratio} times its size, as archives made to fill disks do: "
+            "if this is no mistake, raise max_ratio"
+        )
 
 
 class _Count:

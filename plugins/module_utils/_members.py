@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ._backup import SourceError
-from ._tar import DIRECTORY, FILE, HARDLINK, SPARSE, SYMLINK, Raw
+from ._tar import DIRECTORY, FILE, HARDLINK, SYMLINK, Raw
 
 KEY_MAX = 1024
 PART_MAX = 255
@@ -115,8 +115,6 @@ def _by_kind(path: str, raw: Raw, rules: Rules) -> Member | Refusal:
         return Member(path + "/", path, DIRECTORY, 0, raw.mode, raw.uid, raw.gid, raw.mtime)
     if raw.kind == SYMLINK:
         return _symlink(path, raw, rules)
-    if raw.kind == SPARSE:
-        return Refusal(show(raw.name), "is stored with holes: make the backup without tar's --sparse (-S)")
     if raw.kind not in (FILE, HARDLINK):
         return Refusal(show(raw.name), f"is a {raw.kind}, which is no asset: keep it out of the backup")
     return _file(path, raw, rules)

@@ -89,7 +89,7 @@ def _archive_entries(pieces: Iterator[bytes], limits: Limits) -> Iterator[tuple[
     """Inflating has a thread of its own: zlib works while Python parses and sends."""
     ahead = Ahead(inflate(pieces, limits), INFLATED_AHEAD)
     try:
-        yield from entries(ahead)
+        yield from entries(ahead, limits)
     finally:
         ahead.close()
 

@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 from ._backup import SourceError
+from ._inflate import NO_LIMITS, Limits, check_limits
+from ._sparse import BLOCK, Layout, Whole, old_layout, pax_layout, require_sense
 
-BLOCK = 512
 HEADER_MAX = 1024 * 1024
 _ZERO = bytes(BLOCK)
 
-FILE, DIRECTORY, SYMLINK, HARDLINK, SPARSE = "file", "directory", "symlink", "hardlink", "sparse file"
+FILE, DIRECTORY, SYMLINK, HARDLINK = "file", "directory", "symlink", "hardlink"
 # https://www.gnu.org/software/tar/manual/html_node/Standard.html
 _KINDS = {
     b"0": FILE,
@@ -31,8 +32,9 @@ _KINDS = {
     b"5": DIRECTORY,
     b"6": "fifo",
     b"D": DIRECTORY,
-    b"S": SPARSE,
+    b"S": FILE,
 }
+_SPARSE_PAIRS = (b"GNU.sparse.offset", b"GNU.sparse.numbytes")
 
 
 class Raw(NamedTuple):
@@ -60,12 +62,13 @@ class Reader(Protocol):
 
 
 class Stream:
-    """Exact reads from an iterator of bytes."""
+    """Exact reads from an iterator of bytes, of which so many have ``passed``."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
         self._piece = b""
         self._at = 0
+        self.passed = 0
 
     def take(self, count: int) -> bytes:
         """Exactly ``count`` bytes. Raises SourceError when there are fewer."""
@@ -76,6 +79,7 @@ class Stream:
         whole = bytearray(piece[at:])
         while True:
             self._piece, self._at = next(self._pieces, b""), 0
+            self.passed += len(self._piece)
             if not self._piece:
                 raise SourceError("is cut: its tar data has no end; fetch or make the backup again")
             missing = count - len(whole)
@@ -111,12 +115,13 @@ class _Content:
         return self._stream.take(count)
 
 
-def entries(pieces: Iterator[bytes]) -> Iterator[tuple[Raw, Reader]]:
+def entries(pieces: Iterator[bytes], limits: Limits = NO_LIMITS) -> Iterator[tuple[Raw, Reader]]:
     """Every entry of an unpacked tar stream with a reader for its content, which is valid until the next entry.
 
-    Raises SourceError for everything that isn't a whole, undamaged tar.
+    Raises SourceError for everything that isn't a whole, undamaged tar, and where holes in files exceed the limits.
     """
     stream = Stream(pieces)
+    holes = 0
     everywhere: dict[str, bytes] = {}
     pax: dict[str, bytes] = {}
     name = link = b""
@@ -145,13 +150,17 @@ def entries(pieces: Iterator[bytes]) -> Iterator[tuple[Raw, Reader]]:
             stream.skip(_padded(size))
             continue
         raw = _entry(block, {**everywhere, **pax} if everywhere else pax, name, link)
-        pax, name, link, last = {}, b"", b"", raw.name
-        if kind == b"S":
-            _skip_sparse_map(stream, block)
-        stored = raw.size
-        content_reader = _Content(stream, stored)
-        yield raw, content_reader
-        stream.skip(content_reader.left + _padded(stored) - stored)
+        last, stored = raw.name, raw.size
+        packed = _Content(stream, stored)
+        if kind == b"S" or _has_holes(pax):
+            layout = _layout(block, pax, stream, packed, last)
+            holes += layout.size - packed.left
+            check_limits(holes, stream.passed, limits)
+            yield raw._replace(size=layout.size), Whole(packed, layout)
+        else:
+            yield raw, packed
+        stream.skip(packed.left + _padded(stored) - stored)
+        pax, name, link = {}, b"", b""
 
 
 def _end(stream: Stream) -> None:
@@ -213,6 +222,8 @@ def _pax_records(content: bytes, last: bytes) -> dict[str, bytes]:
         key, equals, value = record[:-1].partition(b"=")
         if end > len(content) or end <= space or not record.endswith(b"\n") or not equals:
             raise SourceError(_damage(last))
+        if key in _SPARSE_PAIRS:  # the oldest of GNU's formats has a record for each number
+            key, value = b"GNU.sparse.map", b",".join([*filter(None, [records.get("GNU.sparse.map")]), value])
         records[key.decode("utf-8", "backslashreplace")] = value
         at = end
     return records
@@ -242,8 +253,7 @@ def _entry(block: bytes, pax: dict[str, bytes], long_name: bytes, long_link: byt
         size = _pax_number(pax, "size", size, name)
         uid, gid = _pax_number(pax, "uid", uid, name), _pax_number(pax, "gid", gid, name)
         mtime = _pax_number(pax, "mtime", mtime, name)
-        if any(key.startswith("GNU.sparse.") for key in pax):
-            name, kind = pax.get("GNU.sparse.name") or name, SPARSE
+        name = pax.get("GNU.sparse.name") or name
     if kind == FILE and name.endswith(b"/"):
         kind = DIRECTORY  # as tar did before it had a kind for them
     if size < 0:
@@ -255,7 +265,17 @@ def _entry(block: bytes, pax: dict[str, bytes], long_name: bytes, long_link: byt
     return Raw(name, kind, stored, mode & 0o7777, uid, gid, mtime, link)
 
 
-def _skip_sparse_map(stream: Stream, block: bytes) -> None:
-    more = block[482]
-    while more:
-        more = stream.take(BLOCK)[504]
+def _has_holes(pax: dict[str, bytes]) -> bool:
+    return any(key.startswith("GNU.sparse.") for key in pax)
+
+
+def _layout(block: bytes, pax: dict[str, bytes], stream: Stream, packed: _Content, name: bytes) -> Layout:
+    try:
+        if block[156:157] == b"S":
+            layout = old_layout(block, lambda: stream.take(BLOCK), lambda field: _number(field, name))
+        else:
+            layout = pax_layout(pax, packed)
+        require_sense(layout, packed.left)
+    except (ValueError, KeyError):
+        raise SourceError(_damage(name))
+    return layout

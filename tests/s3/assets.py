@@ -226,11 +226,11 @@ def counts(result: Any) -> dict[str, int]:
     return {name: result["summary"][name]["count"] for name in ACTIONS if result["summary"][name]["count"]}
 
 
-def pack(site: Path, name: str = "backup.tar.gz", mtime: int = 0, entry: str = ".") -> Path:
-    """A backup of a webroot, as the toolkit makes them; ``mtime`` sets its time."""
+def pack(site: Path, name: str = "backup.tar.gz", mtime: int = 0, entry: str = ".", *options: str) -> Path:
+    """A backup of a webroot, as the toolkit makes them, or with more options of tar; ``mtime`` sets its time."""
     packed = site.parent / name
     flags = {"gz": ["-z"], "zst": ["-I", "zstd"], "tar": []}[name.rpartition(".")[2]]
-    subprocess.run(["tar", "-c", *flags, "-f", packed, "-C", site, entry], check=True)
+    subprocess.run(["tar", "-c", *options, *flags, "-f", packed, "-C", site, entry], check=True)
     if mtime:
         os.utime(packed, (mtime, mtime))
     return packed

@@ -69,7 +69,6 @@ def test_what_lies_outside_is_no_member(name):
         (raw(b"images/dev", "character device"), "character device"),
         (raw(b"images/dev", "block device"), "block device"),
         (raw(b"images/pipe", "fifo"), "fifo"),
-        (raw(b"images/sparse", "sparse file"), "--sparse"),
         (raw(b"images/odd", "member of kind 'Q'"), "kind 'Q'"),
         (raw(b"images/su", mode=0o4755), "setuid"),
         (raw(b"images/sg", mode=0o2755), "setuid or setgid"),

@@ -16,7 +16,7 @@ import zstandard
 
 from ansible_collections.adt.assets.plugins.module_utils._backup import SourceError, format_time, parse_time
 from ansible_collections.adt.assets.plugins.module_utils._feed import check_first, feed
-from ansible_collections.adt.assets.plugins.module_utils._inflate import Limits
+from ansible_collections.adt.assets.plugins.module_utils._inflate import NO_LIMITS, Limits
 from ansible_collections.adt.assets.plugins.module_utils._members import Rules, parse_root
 from ansible_collections.adt.assets.plugins.module_utils._source import SourceOptions, open_source
 
@@ -36,10 +36,10 @@ class Taken:
         self.members[member.key] = member
 
 
-def take_all(src, archive_path="", symlinks="rclonelink"):
+def take_all(src, archive_path="", symlinks="rclonelink", limits=NO_LIMITS):
     """(contents, members) of a source by key, as a sync would get them."""
     root = parse_root(archive_path)
-    source = open_source(SourceOptions(str(src), root, "", Limits()), NO_STORE)
+    source = open_source(SourceOptions(str(src), root, "", limits), NO_STORE)
     rules = Rules(source.root, symlinks)
     taken = Taken()
     check_first(source, rules)
@@ -115,19 +115,37 @@ def test_t20_an_archive_in_several_pieces_as_parallel_packers_make_it(site, comp
     assert take_all(packed, "images").found == expected(site / "images")
 
 
-@pytest.mark.parametrize("fmt", ["gnu", "posix"])
-def test_t20_sparse_files_come_from_a_directory_and_are_refused_in_an_archive_with_what_to_do(site, fmt):
-    with (site / "images" / "holes").open("wb") as file:
-        file.truncate(500_000)
-        file.seek(300_000)
-        file.write(b"data")
-    assert take_all(site, "images").found == expected(site / "images")
-    packed = site.parent / "b.tar"
-    subprocess.run(["tar", f"--format={fmt}", "-cf", packed, "-C", site, "images"], check=True)
-    assert take_all(packed, "images").found == expected(site / "images")
-    subprocess.run(["tar", "-S", f"--format={fmt}", "-cf", packed, "-C", site, "images"], check=True)
-    with pytest.raises(SourceError, match=r"'images/holes' .* without tar's --sparse"):
-        take_all(packed, "images")
+def make_holes(images):
+    """Data at the start, at the end, in more places than one header has room for, and nowhere."""
+    step = 64 * 1024
+    for name, places, size in (("few", [3], 7), ("many", [0, *range(5, 99, 2)], 100), ("none", [], 9)):
+        with (images / f"holes {name}").open("wb") as file:
+            for place in places:
+                file.seek(place * step)
+                file.write(f"data {place}".encode())
+            file.truncate(size * step)
+
+
+@pytest.mark.parametrize("fmt", ["gnu", "posix --sparse-version=0.0", "posix --sparse-version=0.1", "posix"])
+def test_t20_sparse_files_come_whole_from_a_directory_and_from_every_format_of_tar(site, fmt):
+    make_holes(site / "images")
+    wanted = expected(site / "images")
+    assert take_all(site, "images").found == wanted
+    for sparse in ([], ["--sparse"]):
+        packed = site.parent / "b.tar"
+        subprocess.run(["tar", *sparse, *f"--format={fmt}".split(), "-cf", packed, "-C", site, "images"], check=True)
+        assert take_all(packed, "images").found == wanted
+    assert packed.stat().st_size < 300_000
+
+
+def test_t13_holes_count_against_the_limits(site):
+    with (site / "images" / "huge").open("wb") as file:
+        file.truncate(1 << 40)
+    packed = archive(site, "-Scf", "b.tar")
+    with pytest.raises(SourceError, match="200 times its size"):
+        take_all(packed, "images", limits=Limits(0, 200))
+    with pytest.raises(SourceError, match=f"more than {1 << 39} bytes"):
+        take_all(packed, "images", limits=Limits(1 << 39, 0))
 
 
 def test_a_directory_gives_what_is_in_it(site):
@@ -169,13 +187,13 @@ def test_h1_an_empty_directory_is_no_error(site):
 @pytest.mark.parametrize("src", ["/nowhere/b.tar.gz", "nowhere"])
 def test_a_missing_backup(src):
     with pytest.raises(SourceError, match="No such file"):
-        open_source(SourceOptions(src, (), "", Limits()), NO_STORE)
+        open_source(SourceOptions(src, (), "", NO_LIMITS), NO_STORE)
 
 
 def test_neither_file_nor_directory(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(SourceError, match="neither a file nor a directory"):
-        open_source(SourceOptions(str(tmp_path / "pipe"), (), "", Limits()), NO_STORE)
+        open_source(SourceOptions(str(tmp_path / "pipe"), (), "", NO_LIMITS), NO_STORE)
 
 
 def test_i5_a_truncated_archive_is_an_error_wherever_it_is_cut(site):
@@ -257,7 +275,7 @@ def test_the_identity_of_an_archive_changes_with_it(site):
     packed = archive(site, "-czf")
 
     def identity():
-        return open_source(SourceOptions(str(packed), (), "", Limits()), NO_STORE).backup
+        return open_source(SourceOptions(str(packed), (), "", NO_LIMITS), NO_STORE).backup
 
     before = identity()
     assert identity() == before
@@ -267,7 +285,7 @@ def test_the_identity_of_an_archive_changes_with_it(site):
 
 
 def test_a_directory_tells_since_when_it_is_as_it_is(site):
-    source = open_source(SourceOptions(str(site), (), "", Limits()), NO_STORE)
+    source = open_source(SourceOptions(str(site), (), "", NO_LIMITS), NO_STORE)
     list(source.entries(read=False))
     assert parse_time("2020-01-01") < source.newest_change() <= source.backup.time
 

@@ -135,15 +135,55 @@ def test_global_pax_headers_and_fractions_of_seconds():
     assert raw.mtime == 1700000000
 
 
-def test_t13_sparse_files_and_unknown_kinds_are_passed_over_whole():
+def test_t13_unknown_kinds_are_passed_over_whole():
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as tar:
-        for letter in (b"S", b"Q"):
-            info = tarfile.TarInfo("odd")
-            info.type, info.size = letter, 700
-            tar.addfile(info, io.BytesIO(b"s" * 700))
+        info = tarfile.TarInfo("odd")
+        info.type, info.size = b"Q", 700
+        tar.addfile(info, io.BytesIO(b"s" * 700))
         tar.addfile(tarfile.TarInfo("next"))
-    assert [raw.kind for raw, _body in read(packed.getvalue())] == ["sparse file", "member of kind 'Q'", FILE]
+    assert [raw.kind for raw, _body in read(packed.getvalue())] == ["member of kind 'Q'", FILE]
+
+
+def sparse(layout, body=b"s" * 700):
+    """A file with holes in the format 0.1, whatever its map says."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        info = tarfile.TarInfo("GNUSparseFile.0/odd")
+        info.size = len(body)
+        info.pax_headers = {"GNU.sparse.name": "odd", "GNU.sparse.size": "2000", "GNU.sparse.map": layout}
+        tar.addfile(info, io.BytesIO(body))
+        tar.addfile(tarfile.TarInfo("next"))
+    return packed.getvalue()
+
+
+def test_a_file_with_holes_is_whole_again():
+    (raw, body), (following, _body) = read(sparse("100,600,1000,100,2000,0"))
+    assert (raw.name, raw.kind, raw.size) == (b"odd", FILE, 2000)
+    assert body == bytes(100) + b"s" * 600 + bytes(300) + b"s" * 100 + bytes(900)
+    assert following.name == b"next"
+    for raw, reader in entries(split(sparse("100,600,1000,100,2000,0"), 512)):
+        assert b"".join(reader.read(64) for _at in range(0, raw.size, 64)) == (body if raw.size else b"")
+
+
+@pytest.mark.parametrize(
+    "layout",
+    ["0,600,500,100", "0,600,1900,101", "0,699", "0,701", "0,600,1000", "0,x", "0,-1,0,701", "2000,700", ""],
+)
+def test_t13_a_map_of_holes_that_makes_no_sense_is_damage(layout):
+    with pytest.raises(SourceError, match=r"after member 'odd' its tar data is not valid"):
+        read(sparse(layout))
+
+
+def test_t13_a_map_of_holes_without_end_is_damage():
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        info = tarfile.TarInfo("odd")
+        info.size = 512
+        info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "9"}
+        tar.addfile(info, io.BytesIO(b"3\n0\n1\n" + b"1" * 506))
+    with pytest.raises(SourceError, match="not valid"):
+        read(packed.getvalue())
 
 
 def test_t13_a_header_that_claims_gigabytes_is_refused():
