@@ -14,9 +14,16 @@ options:
   src:
     description:
       - The backup, an archive file or a directory on the host that runs the module, or V(s3://bucket/key) in the store.
+      - >-
+        Or V(restic://bucket/snapshot/var/www/html), a snapshot that role P(adt.assets.webroot_backup#role) has made,
+        with its id in full and the webroot as it has it. restic streams it, so nothing of it needs room. That takes
+        many times as long as restoring it (M(adt.assets.backup_restore)) and copying that directory.
       - Archives are V(.tar.gz), V(.tar.zst) or V(.tar), told by their first bytes. Nothing of them is unpacked on disk.
     type: str
     required: true
+  src_password:
+    description: What opens a snapshot that is O(src).
+    type: str
   archive_path:
     description:
       - Where the asset directory lies in O(src), usually C(archive_path) of RV(adt.assets.template_info#module:plan).
@@ -44,4 +51,5 @@ options:
 requirements:
   - obstore for speed. Without it boto3 carries the data, which is several times slower.
   - zstandard for V(.tar.zst).
+  - restic for snapshots.
 """

@@ -16,9 +16,11 @@ _ISO = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?)(\.\d{1,6})?\d*
 class SourceError(Exception):
     """Something about the backup itself, in words for a user: which file or member, what is wrong, what to do.
 
-    ``refused``: how many members can't be stored, and their bytes. ``summary``: what was done before.
+    ``kind`` as modules return it. ``refused``: how many members can't be stored, and their bytes. ``summary``: what was
+    done before.
     """
 
+    kind = "source"
     summary: dict[str, Any] | None = None
 
     def __init__(self, message: str, refused: tuple[int, int] = (0, 0)) -> None:

@@ -34,6 +34,7 @@ class Question(NamedTuple):
     """What is to be compared; the module's options, checked."""
 
     src: str
+    src_password: str
     archive_path: str
     buckets: tuple[str, ...]
     site: str
@@ -91,7 +92,7 @@ def run(question: Question, store: Store, warn: Callable[[str], None]) -> dict[s
     started = time.monotonic()
     catalog = Catalog(store, question.catalog)
     root = parse_root(question.archive_path)
-    source = open_source(SourceOptions(question.src, root, "", question.limits), store)
+    source = open_source(SourceOptions(question.src, root, "", question.limits, question.src_password), store)
     union = Union(catalog, question.buckets, question.site, question.directory)
     crew = Crew(question.workers, BUDGET)
     try:

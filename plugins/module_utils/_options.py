@@ -34,6 +34,7 @@ SYMLINKS: dict[str, Any] = {"type": "str", "choices": ["rclonelink", "object", "
 TARGET: dict[str, Any] = {
     **BUCKETS,
     "src": {"type": "str", "required": True},
+    "src_password": {"type": "str", "no_log": True},
     "archive_path": {"type": "str", "default": ""},
     "symlinks": SYMLINKS,
     "max_unpacked": {"type": "int", "default": 1 << 40},
@@ -46,8 +47,7 @@ def answer(module: Any, work: Callable[[], dict[str, Any]]) -> None:
     try:
         result = work()
     except (SourceError, StoreError) as error:
-        kind = error.kind if isinstance(error, StoreError) else "source"
-        module.fail_json(msg=str(error), kind=kind, **({"summary": error.summary} if error.summary else {}))
+        module.fail_json(msg=str(error), kind=error.kind, **({"summary": error.summary} if error.summary else {}))
     module.exit_json(**result)
 
 
@@ -85,6 +85,7 @@ def question_from(module: Any) -> Question:
     return Question(
         **_common(params),
         **{name: params[name] for name in ("src", "archive_path", "symlinks", "accept_history", "accept_kept")},
+        src_password=params["src_password"] or "",
         limits=Limits(params["max_unpacked"], params["max_ratio"]),
         read=params["digest"] == "read",
     )
@@ -97,6 +98,7 @@ def job_from(module: Any) -> Job:
     return Job(
         **_common(params),
         **{name: params[name] for name in ("src", "archive_path", "symlinks", "on_conflict", "prune", "read_all")},
+        src_password=params["src_password"] or "",
         backup_time=parse_time(given) if given else "",
         host_label=params["host_label"] or platform.node(),
         shard=parse_shard(params["shard"] or ""),

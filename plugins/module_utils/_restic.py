@@ -11,9 +11,12 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import subprocess
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from ._backup import SourceError
@@ -21,6 +24,8 @@ from ._store import Store
 
 FOLDER = "restic"  # of the bucket
 LOCKED_SECONDS = 900.0  # how long to wait for another host that checks, prunes or forgets
+PIECE = 1024 * 1024
+STOP_SECONDS = 10.0  # until what doesn't stop is killed
 UNREADABLE = 3  # exit code: a snapshot was saved, and lacks files
 SHOWN = 5
 
@@ -68,7 +73,7 @@ class Repository(NamedTuple):
         return ["restic", "-o", f"s3.bucket-lookup={style}", *trusted, *uncached]
 
 
-def repository_of(store: Store, bucket: str, password: str, ca_bundle: str, cache: str = "") -> Repository:
+def repository_of(store: Store, bucket: str, password: str, cache: str = "") -> Repository:
     """The repository in a bucket of a store, with the credentials that the store has."""
     keys = store.credentials()
     return Repository(
@@ -76,7 +81,7 @@ def repository_of(store: Store, bucket: str, password: str, ca_bundle: str, cach
         bucket=bucket,
         region=store.region,
         virtual=store.bucket_url(bucket) != f"{store.endpoint_url}/{bucket}",
-        ca_bundle=ca_bundle,
+        ca_bundle=store.ca_bundle,
         password=password,
         access_key=keys.access_key,
         secret_key=keys.secret_key,
@@ -103,13 +108,31 @@ class Restic:
         """What restic prints. Waits while the repository is locked by another host; raises ResticError."""
         began = time.monotonic()
         while True:
-            done = self._start(arguments)
+            done = self._start(subprocess.run, arguments, capture_output=True, check=False)
             if done.returncode == 0:
                 return done.stdout
-            locked = b"already locked" in done.stderr and time.monotonic() - began < LOCKED_SECONDS
-            if not locked:
+            if not _is_locked(done.stderr, began):
                 raise self._error(arguments, done.returncode, done.stdout, done.stderr)
-            time.sleep(random.uniform(2, 10))  # noqa: S311
+            _wait_for_lock()
+
+    def stream(self, *arguments: str) -> Generator[bytes, None, None]:
+        """The same in pieces, as they come; the error is raised at their end. A reader that stops early ends restic."""
+        began = time.monotonic()
+        printed = False
+        while True:
+            with tempfile.TemporaryFile() as errors:  # a pipe could fill up, and restic would wait
+                process = self._start(subprocess.Popen, arguments, stdout=subprocess.PIPE, stderr=errors)
+                with process, _ended(process):
+                    while piece := process.stdout.read(PIECE):
+                        printed = True
+                        yield piece
+                errors.seek(0)
+                said = errors.read()
+            if process.returncode == 0:
+                return
+            if printed or not _is_locked(said, began):
+                raise self._error(arguments, process.returncode, b"", said)
+            _wait_for_lock()
 
     def records(self, *arguments: str) -> Iterator[dict[str, Any]]:
         """What restic prints as one JSON object a line."""
@@ -139,28 +162,56 @@ class Restic:
         found = self.records("ls", "--json", "--no-cache", snapshot)
         return [(each["path"], each.get("size", 0)) for each in found if each.get("type") == "file"]
 
+    def nodes(self, snapshot: str, top: str) -> Iterator[dict[str, Any]]:
+        """A directory of a snapshot, and whatever lies in it, as files() reads it; nothing where there is none."""
+        found = self.records("ls", "--json", "--recursive", "--no-cache", snapshot, top)
+        return (each for each in found if each.get("struct_type") == "node")
+
+    def dump(self, snapshot: str, top: str) -> Generator[bytes, None, None]:
+        """What lies in a directory of a snapshot, as a tar archive. See _snapshot for what it isn't."""
+        return self.stream("dump", "--no-cache", "--archive", "tar", snapshot, top)
+
     def read(self, snapshot: str, path: str) -> bytes:
         """One file of a snapshot."""
         return self.run("dump", "--no-cache", snapshot, path)
 
-    def _start(self, arguments: tuple[str, ...]) -> subprocess.CompletedProcess[bytes]:
+    def _start(self, call: Callable[..., Any], arguments: tuple[str, ...], **others: Any) -> Any:
         repository = self._repository
+        words = [*repository.arguments, *arguments]
         try:
-            return subprocess.run(
-                [*repository.arguments, *arguments],
-                env=repository.environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                check=False,
-            )
+            return call(words, env=repository.environment, stdin=subprocess.DEVNULL, **others)
         except FileNotFoundError:
             raise SourceError("restic isn't installed on this host: install the package restic")
 
     def _error(self, arguments: tuple[str, ...], code: int, output: bytes, errors: bytes) -> ResticError:
-        lines = [line for line in errors.decode(errors="replace").splitlines() if line.strip()]
+        lines = [line for line in _without_stack(errors.decode(errors="replace").splitlines()) if line.strip()]
         told = "; ".join(dict.fromkeys(_plain(line) for line in lines[-SHOWN:]))
         where = f"{self._repository.bucket} at {self._repository.endpoint_url}"
         return ResticError(f"restic {arguments[0]} failed with {where} (exit code {code}): {told}", code, output)
+
+
+@contextmanager
+def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """restic has ended after the block. When it is stopped it takes its lock away, which others would wait for."""
+    try:
+        yield
+        process.wait()
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)  # 0.14 leaves its lock behind on SIGTERM
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _is_locked(errors: bytes, began: float) -> bool:
+    """Whether another host has the repository to itself, and is worth waiting for."""
+    return b"already locked" in errors and time.monotonic() - began < LOCKED_SECONDS
+
+
+def _wait_for_lock() -> None:
+    time.sleep(random.uniform(2, 10))  # noqa: S311
 
 
 def summary(output: bytes) -> dict[str, Any]:
@@ -173,6 +224,14 @@ def summary(output: bytes) -> dict[str, Any]:
         if isinstance(record, dict) and record.get("message_type") == "summary":
             return record
     return {}
+
+
+def _without_stack(lines: list[str]) -> list[str]:
+    """What a program in Go says before it says where in its source it was; each place's second line is indented."""
+    for at, line in enumerate(lines):
+        if line.startswith(("goroutine ", "\t")):
+            return lines[: at - line.startswith("\t")]
+    return lines
 
 
 def _plain(line: str) -> str:

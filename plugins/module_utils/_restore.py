@@ -19,6 +19,12 @@ SPARE = 64 * 1024 * 1024
 SPARE_SHARE = 0.05
 
 
+class NoRoomError(SourceError):
+    """A backup is larger than what is free where it should go."""
+
+    kind = "room"
+
+
 class Order(NamedTuple):
     """What is wanted: a snapshot with its webroot, paths below it or absolute ones (none: all of it), and where to."""
 
@@ -56,7 +62,7 @@ def _require_room(dest: Path, size: int) -> None:
     free = shutil.disk_usage(dest).free
     needed = int(size * (1 + SPARE_SHARE)) + SPARE
     if free < needed:
-        raise SourceError(
+        raise NoRoomError(
             f"there is no room for the backup: {dest} has {free >> 20} MiB free, and {needed >> 20} MiB are needed; "
             "free some, or choose another file system"
         )

@@ -27,6 +27,7 @@ class Job(NamedTuple):
     """What a sync is asked to do; the module's options, checked. ``buckets`` are one directory, in the plan's order."""
 
     src: str
+    src_password: str
     archive_path: str
     buckets: tuple[str, ...]
     site: str
@@ -92,7 +93,7 @@ def look(job: Job, store: Store) -> Scene:
     catalog = Catalog(store, job.catalog)
     owners = [owned_bucket(catalog, bucket, job.site, job.directory, job.check) for bucket in job.buckets]
     root = parse_root(job.archive_path)
-    source = open_source(SourceOptions(job.src, root, job.backup_time, job.limits), store)
+    source = open_source(SourceOptions(job.src, root, job.backup_time, job.limits, job.src_password), store)
     if job.on_conflict == SAVE and (source.stable or job.prune):
         raise SourceError("on_conflict: save is for the late files of a directory, and doesn't go with prune")
     # A deliberate restore is the newest word, whatever the age of the backup that it takes.

@@ -1,7 +1,7 @@
 # Copyright (c) adt.assets contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the files come from: an archive on this host, an archive in S3, or a directory, behind one interface."""
+"""Where the files come from, behind one interface: an archive on this host or in S3, a directory, or a snapshot."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ._backup import Backup, SourceError, format_time, parse_time
 from ._directory import DirectoryWalk, open_below
 from ._inflate import PIECE, Ahead, Limits, inflate
 from ._remote import RemoteFile
+from ._snapshot import SCHEME, Snapshot
 from ._store import Store, error_code, explain
 from ._tar import Raw, Reader, entries
 
@@ -24,12 +25,16 @@ INFLATED_AHEAD = 6
 
 
 class SourceOptions(NamedTuple):
-    """``time``: the backup's time if the user says it, else empty; ``root``: the asset directory's parts."""
+    """``time``: the backup's time if the user says it, else empty; ``root``: the asset directory's parts.
+
+    ``password``: what opens the backup, if anything.
+    """
 
     src: str
     root: tuple[bytes, ...]
     time: str
     limits: Limits
+    password: str = ""
 
 
 class Source(Protocol):
@@ -64,6 +69,9 @@ def open_source(options: SourceOptions, store: Store) -> Source:
     src = options.src
     if src.startswith("s3://"):
         return RemoteArchive(options, store)
+    if src.startswith(SCHEME):
+        with naming(src):
+            return Snapshot(src, options.root, options.time, options.password, store)
     path = Path(src)
     try:
         status = path.stat()

@@ -395,6 +395,11 @@ class Store:
             raise explain(NoCredentialsError(), "can't sign requests", self.endpoint_url)
         return found.get_frozen_credentials()
 
+    @property
+    def ca_bundle(self) -> str:
+        """The file of certificates that the store's is checked with, empty for the system's."""
+        return self._verify if isinstance(self._verify, str) else ""
+
     def bucket_url(self, bucket: str) -> str:
         """Where requests for a bucket go. A dot in the name doesn't fit a wildcard certificate: then by path."""
         if not self._is_virtual(bucket):

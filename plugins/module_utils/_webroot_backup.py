@@ -121,7 +121,7 @@ def open_site(settings: Settings) -> Site:
     password = f"@{credentials / 'backup-password'}"
     # restic tries for a quarter of an hour to write into a cache that is full.
     cache = settings.cache if shutil.disk_usage(settings.cache).free >= CACHE_FREE else ""
-    repository = repository_of(store, settings.bucket, password, given["ca_bundle"], cache)
+    repository = repository_of(store, settings.bucket, password, cache)
     return Site(settings, store, Catalog(store, settings.catalog), clock, Restic(repository))
 
 

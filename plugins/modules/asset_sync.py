@@ -11,17 +11,18 @@ module: asset_sync
 short_description: Copy an asset directory out of a backup into its bucket
 version_added: 0.1.0
 description:
-  - Reads a backup of a website (archive, archive in S3, or directory) and copies one asset directory into its bucket.
+  - Reads a backup of a website (archive, archive in S3, directory, or snapshot) and copies one asset directory into
+    its bucket.
   - What users have changed or deleted in the bucket stays so. Nothing older overwrites or deletes anything newer.
   - A manifest in the catalog says for each key what was written, and from which backup. It decides who wins.
   - Every object is confirmed by its digest. A backup that is damaged or cut is an error.
   - A run that was killed converges when it is run again.
-  - The same archive again, with nothing to do, is not read at all.
+  - The same archive or snapshot again, with nothing to do, is not read at all.
 options:
   backup_time:
     description:
       - When the backup was made, as an ISO 8601 time, in UTC unless it names a zone.
-      - By default the archive's modification time. For a directory it is now.
+      - By default the archive's modification time, or the snapshot's time. For a directory it is now.
       - A backup older than the last one that was copied never overwrites anything.
     type: str
   on_conflict:
@@ -135,6 +136,16 @@ EXAMPLES = r"""
     directory: images
     catalog: www-example-com-assets-catalog
     on_conflict: overwrite
+
+- name: Copy the images of a temporal backup that this host has no room for
+  adt.assets.asset_sync:
+    src: "restic://www-example-com-assets-backups/{{ found.newest.snapshot }}{{ found.newest.paths | first }}"
+    src_password: "{{ vault_backup_password }}"
+    archive_path: images
+    bucket: www-example-com-assets-images
+    site: www.example.com
+    directory: images
+    catalog: www-example-com-assets-catalog
 
 - name: Copy a large site from all hosts of the play at once
   adt.assets.asset_sync:

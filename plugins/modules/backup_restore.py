@@ -83,7 +83,9 @@ bytes:
   returned: success
   type: int
 kind:
-  description: Of what kind a failure is, V(missing), V(denied), V(unreachable), V(conflict), V(source) or V(other).
+  description:
+    - Of what kind a failure is, V(room), V(missing), V(denied), V(unreachable), V(conflict), V(source) or V(other).
+    - With V(room) there is too little of it for the backup. M(adt.assets.asset_sync) needs none.
   returned: failure
   type: str
 """
@@ -113,8 +115,7 @@ def main() -> None:
 
     def work() -> dict[str, Any]:
         store = store_from_module(module)
-        certificates = params.get("aws_ca_bundle") or ""
-        restic = Restic(repository_of(store, params["bucket"], params["password"], certificates))
+        restic = Restic(repository_of(store, params["bucket"], params["password"]))
         order = Order(
             params["snapshot"], params["webroot"], tuple(params["directories"]), params["dest"], module.check_mode
         )

@@ -38,7 +38,13 @@ ACTIONS = ("uploaded", "updated", "unchanged", "kept", "kept_deleted", "saved", 
 
 
 # The modules' defaults.
-DEFAULTS: dict[str, Any] = {"archive_path": "", "symlinks": "rclonelink", "max_unpacked": 1 << 40, "max_ratio": 200}
+DEFAULTS: dict[str, Any] = {
+    "archive_path": "",
+    "src_password": None,
+    "symlinks": "rclonelink",
+    "max_unpacked": 1 << 40,
+    "max_ratio": 200,
+}
 ENGINES: dict[str, Any] = {
     "asset_sync": (
         job_from,

@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
+from ansible_collections.adt.assets.plugins.module_utils import _restic
 from ansible_collections.adt.assets.plugins.module_utils._backup import SourceError
 from ansible_collections.adt.assets.plugins.module_utils._restic import Repository, Restic, ResticError, summary
 
@@ -79,6 +82,15 @@ def test_an_error_says_what_restic_said(tmp_path, monkeypatch):
     assert caught.value.code == 3
 
 
+def test_an_error_is_told_without_the_places_in_restics_source(tmp_path, monkeypatch):
+    said = "decrypting blob 0b8e failed\nrestic/internal/walker.walk\n\twalker.go:102\nmain.main\n\tmain.go:98"
+    with pytest.raises(ResticError, match=r"\(exit code 1\): decrypting blob 0b8e failed$"):
+        stand_in(tmp_path, monkeypatch, f"printf '{said}' >&2; exit 1").run("ls")
+    said = "panic: nil pointer\n\ngoroutine 1 [running]:\nmain.main()\n\tmain.go:98"
+    with pytest.raises(ResticError, match=r"\(exit code 2\): panic: nil pointer$"):
+        stand_in(tmp_path, monkeypatch, f"printf '{said}' >&2; exit 2").run("ls")
+
+
 def test_t10_a_locked_repository_is_waited_for(tmp_path, monkeypatch):
     monkeypatch.setattr("time.sleep", lambda _seconds: None)
     script = (
@@ -86,6 +98,36 @@ def test_t10_a_locked_repository_is_waited_for(tmp_path, monkeypatch):
     )
     stand_in(tmp_path, monkeypatch, script).run("forget", "abc")
     assert (tmp_path / "again").exists()
+
+
+def test_a_stream_is_what_restic_prints_and_its_error_comes_at_the_end(tmp_path, monkeypatch):
+    many = "head -c 3000000 /dev/zero >&2; head -c 3000000 /dev/zero"
+    assert sum(map(len, stand_in(tmp_path, monkeypatch, many).stream("dump"))) == 3_000_000
+    pieces = stand_in(tmp_path, monkeypatch, "echo some; echo 'repository is already locked' >&2; exit 1").stream(
+        "dump"
+    )
+    assert next(pieces) == b"some\n"
+    with pytest.raises(ResticError, match=r"restic dump failed .* \(exit code 1\): repository is already locked"):
+        next(pieces)
+
+
+def test_t10_a_stream_waits_for_a_lock_before_it_begins(tmp_path, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+    script = f"[ -e {tmp_path}/again ] && exec echo all; touch {tmp_path}/again; echo 'is already locked' >&2; exit 11"
+    assert b"".join(stand_in(tmp_path, monkeypatch, script).stream("dump")) == b"all\n"
+
+
+@pytest.mark.parametrize("on_interrupt", ["touch {}/stopped; exit 130", ""])
+def test_restic_ends_when_nobody_reads_on(tmp_path, monkeypatch, on_interrupt):
+    monkeypatch.setattr(_restic, "STOP_SECONDS", 0.5)
+    script = (
+        f"trap '{on_interrupt.format(tmp_path)}' INT; echo $$ > {tmp_path}/pid; echo some; while :; do sleep 0.1; done"
+    )
+    with closing(stand_in(tmp_path, monkeypatch, script).stream("dump")) as pieces:
+        monkeypatch.setattr(_restic, "PIECE", 5)
+        assert next(pieces) == b"some\n"
+    assert (tmp_path / "stopped").exists() is bool(on_interrupt)
+    assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists()
 
 
 def test_a_missing_restic_says_what_to_do(tmp_path, monkeypatch):
