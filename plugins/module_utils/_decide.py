@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-KEEP, OVERWRITE, SAVE = "keep", "overwrite", "save"
+KEEP, RESTORE, OVERWRITE, SAVE = "keep", "restore", "overwrite", "save"
+# A deliberate restore is the newest word, whatever the age of the backup that it takes.
+DELIBERATE = (RESTORE, OVERWRITE)
 
 
 class Entry(NamedTuple):
@@ -68,7 +70,7 @@ def is_ours(there: str | None, known: Entry | None) -> bool:
 
 
 def decide(facts: Facts, on_conflict: str) -> Verdict:
-    """What to do with a key that the backup has. ``on_conflict`` is keep, overwrite or save."""
+    """What to do with a key that the backup has. ``on_conflict`` is keep, restore, overwrite or save."""
     if facts.there is None:
         return _absent(facts, on_conflict)
     if facts.same:
@@ -84,7 +86,7 @@ def decide(facts: Facts, on_conflict: str) -> Verdict:
 
 def _absent(facts: Facts, on_conflict: str) -> Verdict:
     known = facts.known
-    if known is None or on_conflict == OVERWRITE:
+    if known is None or on_conflict in DELIBERATE:
         return Verdict("upload")
     if known.pruned and _newer(facts):
         return Verdict("upload")  # we removed it, and a newer backup has it again

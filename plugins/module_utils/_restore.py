@@ -40,8 +40,8 @@ def restore(restic: Restic, order: Order) -> dict[str, Any]:
     dest = Path(order.dest)
     if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
         raise SourceError(f"dest {order.dest!r} is there and isn't an empty directory: restore into a new one")
-    # What is absolute stays so.
-    wanted = [os.path.join(order.webroot, directory) for directory in order.directories] or [order.webroot]
+    # What is absolute stays so, and "." is all of it.
+    wanted = [os.path.normpath(os.path.join(order.webroot, name)) for name in order.directories] or [order.webroot]
     files = [(path, size) for path, size in restic.files(order.snapshot) if any(within(path, top) for top in wanted)]
     for top in wanted:
         if not any(within(path, top) for path, _size in files):

@@ -11,7 +11,7 @@ from typing import NamedTuple, Optional
 
 from ._backup import SourceError, format_time
 from ._catalog import Catalog, Owner
-from ._decide import OVERWRITE, SAVE, Entry
+from ._decide import DELIBERATE, SAVE, Entry
 from ._inflate import Limits
 from ._journal import Log, read_logs, recall
 from ._manifest import Manifest, ManifestFile, Synced
@@ -96,8 +96,7 @@ def look(job: Job, store: Store) -> Scene:
     source = open_source(SourceOptions(job.src, root, job.backup_time, job.limits, job.src_password), store)
     if job.on_conflict == SAVE and (source.stable or job.prune):
         raise SourceError("on_conflict: save is for the late files of a directory, and doesn't go with prune")
-    # A deliberate restore is the newest word, whatever the age of the backup that it takes.
-    now = format_time(time.time()) if job.on_conflict == OVERWRITE else ""
+    now = format_time(time.time()) if job.on_conflict in DELIBERATE else ""
     board = Board({}, {}, "", source.backup, max(source.backup.time, now), job.on_conflict, job.check)
     branches = [_branch(catalog, board, bucket, owner, job.shard) for bucket, owner in zip(job.buckets, owners)]
     return _as_one(Scene(job, store, catalog, source, branches))

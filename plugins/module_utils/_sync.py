@@ -27,7 +27,7 @@ from ._router import Router
 from ._scene import Branch, Job, Scene, look
 from ._spread import twins_warning
 from ._store import Listed, Store, StoreError
-from ._tally import Tally, add_up, sample
+from ._tally import KEYS_SHOWN, Tally, add_up, sample
 from ._upload import Uploader
 
 # What can come of a member.
@@ -307,6 +307,7 @@ def _result(scene: Scene, done: Done) -> dict[str, Any]:
         "changed": any(outcome.tally.wrote or outcome.learns for outcome in done.outcomes),
         "summary": {**add_up([outcome.tally for outcome in done.outcomes]), "retried": scene.store.retries()},
         "diff": [outcome.tally.diff(outcome.branch.bucket, outcome.learns) for outcome in done.outcomes],
+        "kept": sorted(chain.from_iterable(outcome.tally.kept for outcome in done.outcomes))[:KEYS_SHOWN],
         "sample": sample(chain.from_iterable(outcome.there.values() for outcome in done.outcomes)),
         "backup": {"identity": scene.source.backup.identity, "time": scene.source.backup.time},
         "engine": done.engine,

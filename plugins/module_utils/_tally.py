@@ -16,6 +16,7 @@ from ._upload import is_awkward
 ACTIONS = ("uploaded", "updated", "unchanged", "kept", "kept_deleted", "saved", "pruned", "refused")
 CHANGES = ("uploaded", "updated", "saved", "pruned")
 REMOVALS = ("pruned", "removed")
+KEPT = "kept"
 KEYS_SHOWN = 100
 
 
@@ -27,6 +28,7 @@ class Tally:
         self._counts = dict.fromkeys(actions, 0)
         self._bytes = dict.fromkeys(actions, 0)
         self._keys: dict[str, list[str]] = {action: [] for action in changes}
+        self._kept: list[str] = []
 
     def add(self, action: str, key: str, size: int) -> None:
         """Note what happened to a key."""
@@ -35,6 +37,8 @@ class Tally:
             self._bytes[action] += size
             if action in self._keys:
                 self._keys[action].append(key)
+            elif action == KEPT:
+                self._kept.append(key)
 
     def count(self, *actions: str) -> int:
         """How many keys had one of these actions."""
@@ -43,6 +47,11 @@ class Tally:
     def size(self, *actions: str) -> int:
         """The bytes of all keys that had one of these actions."""
         return sum(self._bytes[action] for action in actions)
+
+    @property
+    def kept(self) -> list[str]:
+        """The first keys that stay as the bucket has them, although the backup has others."""
+        return sorted(self._kept)[:KEYS_SHOWN]
 
     @property
     def wrote(self) -> bool:

@@ -29,14 +29,17 @@ options:
     description:
       - V(keep) lets the bucket win wherever it was changed since it was written from a backup.
       - >-
-        V(overwrite) is for a deliberate restore. The backup wins wherever it has a file, also against deletions.
+        V(restore) is for a deliberate restore. What was deleted in the bucket comes back. Where it was changed since,
+        or has something newer, it wins, and RV(kept) names that.
+      - >-
+        V(overwrite) is for one at any price. The backup wins wherever it has a file, also against deletions.
         What it replaces is first copied into the catalog, below C(replaced/).
       - >-
         V(save) is for the late files of a webserver. New ones are uploaded. One that differs from the bucket and from
         what was written there is saved in the catalog, below C(conflicts/), and the bucket stays as it is. O(src) must
         be a directory.
     type: str
-    choices: [keep, overwrite, save]
+    choices: [keep, restore, overwrite, save]
     default: keep
   host_label:
     description: The name below C(conflicts/) with O(on_conflict=save). The host's name by default.
@@ -127,6 +130,16 @@ EXAMPLES = r"""
     catalog: www-example-com-assets-catalog
     on_conflict: save
 
+- name: Bring back what was deleted since the first of May
+  adt.assets.asset_sync:
+    src: /backups/webroot-2026-05-01.tar.gz
+    archive_path: images
+    bucket: www-example-com-assets-images
+    site: www.example.com
+    directory: images
+    catalog: www-example-com-assets-catalog
+    on_conflict: restore
+
 - name: Put everything back as it was on the first of May
   adt.assets.asset_sync:
     src: /backups/webroot-2026-05-01.tar.gz
@@ -169,6 +182,11 @@ summary:
   returned: always, but for wrong options
   type: dict
   sample: {"uploaded": {"count": 20000, "bytes": 400000000}, "kept": {"count": 2, "bytes": 40000}}
+kept:
+  description: Keys that stay as the bucket has them, although the backup has other contents, at most 100.
+  returned: success
+  type: list
+  elements: str
 engine:
   description: The client that carried the data.
   returned: success
@@ -208,7 +226,7 @@ def main() -> None:
     """Run the module."""
     spec = {
         "backup_time": {"type": "str"},
-        "on_conflict": {"type": "str", "choices": ["keep", "overwrite", "save"], "default": "keep"},
+        "on_conflict": {"type": "str", "choices": ["keep", "restore", "overwrite", "save"], "default": "keep"},
         "host_label": {"type": "str"},
         "prune": {"type": "bool", "default": False},
         "shard": {"type": "str"},

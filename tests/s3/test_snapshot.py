@@ -131,6 +131,16 @@ def test_i6_the_module_streams_and_says_no_secret(assets, site, repository):
     assert assets.objects() == contents(site / "images")
 
 
+def test_the_whole_webroot_can_be_restored_and_streamed(assets, site, repository, run_module, tmp_path):
+    source = repository.back_up(site)
+    place = parse_place(source["src"])
+    wanted = {"bucket": place.bucket, "snapshot": place.snapshot, "webroot": place.webroot, "password": PASSWORD}
+    restored = run_module("backup_restore", {**wanted, "dest": str(tmp_path / "scratch"), "directories": ["."]})["path"]
+    assert contents(Path(restored)) == contents(site)
+    assets.sync(**source, archive_path=".")
+    assert assets.objects() == contents(site)
+
+
 def test_an_empty_directory_is_no_error(assets, site, repository):
     assert counts(assets.sync(**repository.back_up(site), archive_path="images/empty/too")) == {}
 

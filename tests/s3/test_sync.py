@@ -203,6 +203,26 @@ def test_a_deliberate_restore_keeps_copies_of_what_it_replaces(assets, site):
     assert assets.objects() == {**wanted, "upload.jpg": b"stays"}
 
 
+def test_i4_a_careful_restore_brings_back_what_was_deleted_and_names_what_is_newer(assets, site):
+    old = pack(site, "old.tar.gz", MONDAY)
+    wanted = contents(site / "images")
+    assets.sync(old)
+    (site / "images/2026/p1.jpg").write_bytes(b"tuesday")
+    assets.sync(pack(site, "new.tar.gz", TUESDAY))
+    assets.edit("2026/p2.jpg", b"edited")
+    assets.delete("2026/p3.jpg")
+    assets.edit("upload.jpg", b"stays")
+    predicted = assets.sync(old, check=True, on_conflict="restore")
+    assert predicted["kept"] == ["2026/p1.jpg", "2026/p2.jpg"]
+    assert "2026/p3.jpg" not in assets.objects()
+    result = assets.sync(old, on_conflict="restore")
+    assert (result["summary"], result["kept"]) == (predicted["summary"], predicted["kept"])
+    newer = {"2026/p1.jpg": b"tuesday", "2026/p2.jpg": b"edited", "upload.jpg": b"stays"}
+    assert assets.objects() == {**wanted, **newer}
+    assert not [key for key in assets.catalog_keys("replaced/") if assets.bucket in key]
+    assert not assets.sync(old, on_conflict="restore")["changed"]
+
+
 def test_late_files_of_a_webserver(assets, site):
     assets.sync(pack(site, mtime=MONDAY))
     images = site / "images"

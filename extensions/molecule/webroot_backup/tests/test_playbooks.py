@@ -141,7 +141,13 @@ def test_i7_restore_leaves_alone_what_lies_in_buckets() -> None:
         assets_backup={"period": "hourly"},
         assets_restore_path="images/00",
     )
-    assert "images lies in a bucket" in said
+    assert "images lies in a bucket, into which only all of it is brought back" in said
+    alone = {"assets_settings": PERSISTING, "assets_backup": {"period": "hourly"}, "assets_restore_path": "images"}
+    assert "build1 fills, and that host takes no part" in play("restore", "--limit", FIRST, check=False, **alone)
+    play("restore", "--limit", FIRST, assets_restore_to="/var/www/aside", **alone)
+    beside = "cd /var/www/aside/images && find . -type f -print0; rm -r /var/www/aside"
+    images = files(CORPUS / "site/var/www/html/images")
+    assert set(BED.on(FIRST, beside).split("\0")[:-1]) == {f"./{name}" for name in images}
 
 
 def test_deploy_from_a_period_fills_the_bucket_from_the_newest_backup_that_has_the_assets() -> None:
@@ -154,6 +160,43 @@ def test_deploy_from_a_period_fills_the_bucket_from_the_newest_backup_that_has_t
     again = play("deploy", "--limit", "build1", assets_settings=PERSISTING, assets_backup={"period": "hourly"})
     assert recap(again)["build1"]["changed"] == 0
     assert BED.on("build1", "ls -A /var/tmp | grep adt-assets || true") == ""
+
+
+def test_i4_restore_brings_assets_back_into_their_bucket_and_replaces_nothing_newer_without_being_told() -> None:
+    bucket, wanted = f"{SLUG}-assets-images", files(CORPUS / "site/var/www/html/images")
+    gone, edited, later = "deep/er/and/deeper/still.jpg", "50% off+more%2F.jpg", "later.jpg"
+
+    def restore(*options: str, **variables: Any) -> str:
+        given = {"assets_settings": PERSISTING, "assets_backup": {"period": "hourly"}, "assets_restore_path": "images"}
+        return play("restore", "--limit", f"build1,{FIRST}", *options, **given, **variables)
+
+    def etags() -> dict[str, str]:
+        return {key: entry["ETag"] for key, entry in BED.objects(bucket).items() if key not in (gone, later)}
+
+    def edit(key: str, body: bytes) -> None:
+        BED.s3.put_object(Bucket=bucket, Key=key, Body=body)
+
+    before = etags()
+    BED.s3.delete_object(Bucket=bucket, Key=gone)
+    edit(edited, b"edited")
+    edit(later, b"later")
+    said = restore(check=False)
+    assert f"1 files in {bucket} were changed after the backup" in said and edited in said
+    assert gone not in BED.objects(bucket)
+    edit(edited, wanted[edited].read_bytes())
+    assert recap(restore("--check"))["build1"]["changed"] == 1
+    assert gone not in BED.objects(bucket)
+    assert recap(restore())["build1"]["changed"] == 1
+    assert etags() == before
+    assert BED.s3.get_object(Bucket=bucket, Key=gone)["Body"].read() == wanted[gone].read_bytes()
+    assert recap(restore())["build1"]["changed"] == 0
+    edit(edited, b"edited again")
+    restore(assets_restore_newer=True)
+    assert etags() == before
+    assert BED.s3.get_object(Bucket=bucket, Key=later)["Body"].read() == b"later"
+    (saved,) = (key for key in BED.objects(f"{SLUG}-assets-catalog") if key.startswith("replaced/"))
+    assert saved.endswith(f"/{bucket}/{edited}")
+    assert BED.s3.get_object(Bucket=f"{SLUG}-assets-catalog", Key=saved)["Body"].read() == b"edited again"
 
 
 def test_t8_deploy_streams_a_backup_that_the_build_machine_has_no_room_for() -> None:

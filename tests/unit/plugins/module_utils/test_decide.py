@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ansible_collections.adt.assets.plugins.module_utils._decide import (
     KEEP,
     OVERWRITE,
+    RESTORE,
     SAVE,
     Entry,
     Facts,
@@ -54,6 +55,13 @@ TABLE = [
      Verdict("update", copy_first=True)),
     ("restore of a deleted key", facts(None, OURS), OVERWRITE, Verdict("upload")),
     ("restore, same bytes", facts("a", OURS, same=True), OVERWRITE, Verdict("unchanged")),
+    ("I4 careful restore over a user's change: kept", facts("b", OURS), RESTORE, Verdict("kept")),
+    ("I4 careful restore over a user's file: kept", facts("b"), RESTORE, Verdict("kept")),
+    ("I4 careful restore from an older backup: kept", facts("a", OURS, time=MONDAY), RESTORE, Verdict("kept")),
+    ("careful restore of what came from an older backup", facts("a", OURS), RESTORE, Verdict("update")),
+    ("careful restore of a deleted key", facts(None, OURS), RESTORE, Verdict("upload")),
+    ("careful restore of a key that was foreign, then deleted", facts(None, FOREIGN), RESTORE, Verdict("upload")),
+    ("careful restore, same bytes", facts("b", OURS, same=True), RESTORE, Verdict("unchanged", adopt=True)),
     ("late file, new: uploaded", facts(), SAVE, Verdict("upload")),
     ("late file, deleted by a user: stays deleted", facts(None, OURS, same_as_known=True), SAVE,
      Verdict("kept_deleted")),
@@ -120,6 +128,12 @@ def test_save_never_changes_an_object(state):
 
 
 @given(states())
+def test_i4_restore_replaces_what_keep_would_replace_and_brings_back_what_overwrite_would(state):
+    verdict = decide(state, RESTORE)
+    assert verdict == decide(state, KEEP if state.there is not None else OVERWRITE)
+
+
+@given(states())
 def test_overwrite_keeps_a_copy_of_what_keep_would_have_kept(state):
     verdict = decide(state, OVERWRITE)
     if verdict.action == "update" and not decide(state, KEEP).writes:
@@ -127,7 +141,7 @@ def test_overwrite_keeps_a_copy_of_what_keep_would_have_kept(state):
     assert not (verdict.copy_first and state.there is None)
 
 
-@given(states(), st.sampled_from([KEEP, OVERWRITE, SAVE]))
+@given(states(), st.sampled_from([KEEP, RESTORE, OVERWRITE, SAVE]))
 def test_equal_bytes_are_never_written(state, policy):
     if state.same:
         assert decide(state, policy).action == "unchanged"

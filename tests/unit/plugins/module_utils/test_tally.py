@@ -32,3 +32,10 @@ def test_a_diff_lists_the_first_keys_of_each_kind_and_counts_the_rest():
     more = [f"… and 7 more {action}" for action in ("uploaded", "updated", "pruned")]
     assert [line for line in after if line.startswith("…")] == more
     assert "saved/1 (saved)" in after and after[-1] == "(manifest)"
+
+
+def test_what_is_kept_is_named_up_to_a_number():
+    tally = Tally()
+    for number in reversed(range(KEYS_SHOWN + 7)):
+        tally.add("kept", f"{number:03}", 1)
+    assert (tally.kept[0], len(tally.kept), tally.wrote) == ("000", KEYS_SHOWN, False)
