@@ -101,6 +101,14 @@ def new_name(client: Any) -> Iterator[Callable[[str], str]]:
         remove_bucket(client, name)
 
 
+@pytest.fixture
+def hourly(client: Any, new_name: Callable[[str], str]) -> str:
+    """A site's bucket for hourly archives, named as the toolkit does."""
+    name = f"{new_name('site')}-hourly"
+    client.create_bucket(Bucket=name)
+    return name
+
+
 Run = Callable[..., dict[str, Any]]
 
 

@@ -27,18 +27,11 @@ def packed(*names: str, above: str = "") -> bytes:
 
 
 @pytest.fixture
-def bucket(client, new_name):
-    name = f"{new_name('site')}-hourly"
-    client.create_bucket(Bucket=name)
-    return name
-
-
-@pytest.fixture
-def find(run_module, bucket):
+def find(run_module, hourly):
     """Runs the module for the period's bucket."""
 
     def run(*directories, **options):
-        given = {"bucket": bucket.removesuffix("-hourly"), "period": "hourly", "directories": list(directories)}
+        given = {"bucket": hourly.removesuffix("-hourly"), "period": "hourly", "directories": list(directories)}
         return run_module("archive_info", {**given, **options})
 
     return run
@@ -51,19 +44,19 @@ def put(client, bucket, *archives):
         client.put_object(Bucket=bucket, Key=key, Body=body)
 
 
-def test_h18_the_newest_whole_archive_is_taken_also_when_it_was_renamed(client, bucket, find):
+def test_h18_the_newest_whole_archive_is_taken_also_when_it_was_renamed(client, hourly, find):
     whole = packed(*WEBROOT)
-    put(client, bucket, (f"{NAME}.OLD", whole), (f"{NAME}.BACKUP", whole), (NAME, whole[: len(whole) // 2]))
+    put(client, hourly, (f"{NAME}.OLD", whole), (f"{NAME}.BACKUP", whole), (NAME, whole[: len(whole) // 2]))
     found = find("images")
-    assert found["newest"]["src"] == f"s3://{bucket}/{NAME}.BACKUP"
+    assert found["newest"]["src"] == f"s3://{hourly}/{NAME}.BACKUP"
     cut, taken = found["archives"]
     assert cut["src"].endswith(NAME) and cut["problem"] and taken["problem"] == ""
-    put(client, bucket, (NAME, whole))
-    assert find("images")["newest"]["src"] == f"s3://{bucket}/{NAME}"
+    put(client, hourly, (NAME, whole))
+    assert find("images")["newest"]["src"] == f"s3://{hourly}/{NAME}"
 
 
-def test_h17_an_archive_that_lacks_a_directory_is_passed_over(client, bucket, find):
-    put(client, bucket, ("a.tgz", packed(*WEBROOT)), ("b.tgz", packed("z/last.php", "z/rest.php")))
+def test_h17_an_archive_that_lacks_a_directory_is_passed_over(client, hourly, find):
+    put(client, hourly, ("a.tgz", packed(*WEBROOT)), ("b.tgz", packed("z/last.php", "z/rest.php")))
     found = find("images")
     assert found["newest"]["src"].endswith("/a.tgz")
     assert "has no webroot with images" in found["archives"][0]["problem"]
@@ -71,18 +64,18 @@ def test_h17_an_archive_that_lacks_a_directory_is_passed_over(client, bucket, fi
 
 
 @pytest.mark.parametrize("above", ["", "./", "html/", "tmp/backup/"])
-def test_the_webroot_lies_at_the_root_or_below(client, bucket, find, above):
-    put(client, bucket, (NAME, packed(*WEBROOT, above=above)), ("notes.txt", b"no archive"))
+def test_the_webroot_lies_at_the_root_or_below(client, hourly, find, above):
+    put(client, hourly, (NAME, packed(*WEBROOT, above=above)), ("notes.txt", b"no archive"))
     assert find("images")["newest"]["webroot"] == above.strip("./")
 
 
-def test_a_directory_of_the_same_name_deeper_in_the_webroot_is_not_taken_for_it(client, bucket, find):
-    put(client, bucket, (NAME, packed("index.php", "templates/images/b.png")))
+def test_a_directory_of_the_same_name_deeper_in_the_webroot_is_not_taken_for_it(client, hourly, find):
+    put(client, hourly, (NAME, packed("index.php", "templates/images/b.png")))
     assert find("images")["newest"] is None
 
 
-def test_a_point_in_time_and_the_bucket_itself(client, bucket, find):
-    put(client, bucket, (NAME, packed(*WEBROOT)))
+def test_a_point_in_time_and_the_bucket_itself(client, hourly, find):
+    put(client, hourly, (NAME, packed(*WEBROOT)))
     assert find("images", before="2020-01-01")["archives"] == []
-    assert find("images", bucket=bucket, period="hourly")["newest"]
+    assert find("images", bucket=hourly, period="hourly")["newest"]
     assert find("images", bucket="no-such-bucket-anywhere")["kind"] == "missing"

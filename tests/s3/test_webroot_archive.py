@@ -30,13 +30,6 @@ CUT = 'head -c 20000000 /dev/urandom; echo "tar: ./x: Cannot open: Permission de
 
 
 @pytest.fixture
-def bucket(client, new_name):
-    name = f"{new_name('site')}-hourly"
-    client.create_bucket(Bucket=name)
-    return name
-
-
-@pytest.fixture
 def webroot(tmp_path):
     root = tmp_path / "html"
     for name in ("index.php", ".htaccess", "images/a.jpg", "img[1]/b.jpg", "img1/c.jpg", "new\nline", "-rf", "Grüße"):
@@ -71,11 +64,11 @@ def broken_tar(tmp_path, monkeypatch):
     return put
 
 
-def test_h17_what_was_stored_is_whole_and_archive_info_finds_it(client, bucket, webroot, store, run_module):
-    archived = store_archive(store, bucket, webroot, TIMES[0])
-    assert archived.src == f"s3://{bucket}/{dated(TIMES[0])}" and archived.notes == []
-    assert keys(client, bucket) == [NAME, dated(TIMES[0])]
-    body = client.get_object(Bucket=bucket, Key=NAME)["Body"].read()
+def test_h17_what_was_stored_is_whole_and_archive_info_finds_it(client, hourly, webroot, store, run_module):
+    archived = store_archive(store, hourly, webroot, TIMES[0])
+    assert archived.src == f"s3://{hourly}/{dated(TIMES[0])}" and archived.notes == []
+    assert keys(client, hourly) == [NAME, dated(TIMES[0])]
+    body = client.get_object(Bucket=hourly, Key=NAME)["Body"].read()
     with tarfile.open(fileobj=io.BytesIO(body)) as archive:
         names = {member.name for member in archive if member.isfile()}
         assert archive.extractfile("./.htaccess").read() == b".htaccess"
@@ -83,45 +76,45 @@ def test_h17_what_was_stored_is_whole_and_archive_info_finds_it(client, bucket, 
         "./images/a.jpg",
         "./img1/c.jpg",
     }
-    wanted = {"bucket": bucket.removesuffix("-hourly"), "period": "hourly", "directories": ["images"]}
+    wanted = {"bucket": hourly.removesuffix("-hourly"), "period": "hourly", "directories": ["images"]}
     found = run_module("archive_info", wanted)["newest"]
     # Stored in the same second, either may be the newest.
-    assert found["src"] in (archived.src, f"s3://{bucket}/{NAME}")
+    assert found["src"] in (archived.src, f"s3://{hourly}/{NAME}")
     assert (found["size"], found["webroot"]) == (archived.bytes, "")
 
 
-def test_old_archives_go_and_the_toolkits_own_stay(client, bucket, webroot, store):
-    client.put_object(Bucket=bucket, Key=f"{NAME}.BACKUP", Body=b"theirs")
+def test_old_archives_go_and_the_toolkits_own_stay(client, hourly, webroot, store):
+    client.put_object(Bucket=hourly, Key=f"{NAME}.BACKUP", Body=b"theirs")
     small = webroot._replace(excludes=["large.bin"])
     for time in TIMES:
-        store_archive(store, bucket, small, time)
-        forget_archives(store, bucket, 2)
-    assert keys(client, bucket) == [NAME, *map(dated, TIMES[-2:]), f"{NAME}.BACKUP"]
+        store_archive(store, hourly, small, time)
+        forget_archives(store, hourly, 2)
+    assert keys(client, hourly) == [NAME, *map(dated, TIMES[-2:]), f"{NAME}.BACKUP"]
 
 
-def test_i5_a_tar_that_fails_leaves_the_last_good_archive_and_nothing_else(client, bucket, webroot, store, broken_tar):
-    store_archive(store, bucket, webroot._replace(excludes=["large.bin"]), TIMES[0])
-    before = client.get_object(Bucket=bucket, Key=NAME)["Body"].read()
+def test_i5_a_tar_that_fails_leaves_the_last_good_archive_and_nothing_else(client, hourly, webroot, store, broken_tar):
+    store_archive(store, hourly, webroot._replace(excludes=["large.bin"]), TIMES[0])
+    before = client.get_object(Bucket=hourly, Key=NAME)["Body"].read()
     broken_tar(CUT)
     with pytest.raises(SourceError, match=r"exit code 2\): tar: ./x: Cannot open: Permission denied"):
-        store_archive(store, bucket, webroot, TIMES[1])
-    assert keys(client, bucket) == [NAME, dated(TIMES[0])]
-    assert client.get_object(Bucket=bucket, Key=NAME)["Body"].read() == before
-    assert uploads(client, bucket) == []
+        store_archive(store, hourly, webroot, TIMES[1])
+    assert keys(client, hourly) == [NAME, dated(TIMES[0])]
+    assert client.get_object(Bucket=hourly, Key=NAME)["Body"].read() == before
+    assert uploads(client, hourly) == []
 
 
-def test_a_file_that_changes_while_it_is_read_is_named(bucket, webroot, store, broken_tar):
+def test_a_file_that_changes_while_it_is_read_is_named(hourly, webroot, store, broken_tar):
     broken_tar('/usr/bin/tar "$@"; echo "tar: ./log: file changed as we read it" >&2; exit 1')
-    archived = store_archive(store, bucket, webroot, TIMES[0])
+    archived = store_archive(store, hourly, webroot, TIMES[0])
     assert archived.notes == ["tar: ./log: file changed as we read it"]
 
 
-def test_i5_an_upload_that_breaks_leaves_nothing(client, bucket, webroot, s3_options, monkeypatch):
+def test_i5_an_upload_that_breaks_leaves_nothing(client, hourly, webroot, s3_options, monkeypatch):
     monkeypatch.setattr("time.sleep", lambda _seconds: None)
     faults = {("500", "PUT"): 1.0}
     proxy = FaultyStore(s3_options["endpoint_url"], faults, only="partNumber=2")
     with pytest.raises(StoreError, match="part"):
-        store_archive(open_store({**s3_options, "endpoint_url": proxy.url}), bucket, webroot, TIMES[0])
+        store_archive(open_store({**s3_options, "endpoint_url": proxy.url}), hourly, webroot, TIMES[0])
     proxy.close()
     assert proxy.injected["500"] > 0
-    assert keys(client, bucket) == [] and uploads(client, bucket) == []
+    assert keys(client, hourly) == [] and uploads(client, hourly) == []
