@@ -86,7 +86,7 @@ def odd(site):
         file.write(b"data")
     os.setxattr(images / "img[1]", "user.origin", b"new\nline\xff")
     os.utime(images / "img[1]", ns=(1_700_000_000_700_000_000,) * 2)
-    os.utime(images / "-rf", (2**34, 2**34))
+    os.utime(images / "-rf", (4e9, 4e9))
     os.chown(images / "hard", 3_000_000, 4_000_000)
     return site
 
