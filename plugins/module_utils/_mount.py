@@ -909,7 +909,12 @@ def put_own(config: Config) -> dict[str, Any]:
     if _as_wanted(config, there, wanted):
         return {"changed": False}
     for mount in reversed(there):
-        _detach(mount.point)
+        try:
+            _detach(mount.point)
+        except OSError as error:
+            # The kernel may have done it: when a directory below it was looked up anew, and had become another one.
+            if error.errno != errno.EINVAL:
+                raise
     limited(lambda: _make_places(config), ANSWER_SECONDS)
     for path, (source, read_only) in sorted(wanted.items()):  # what lies in another one comes after it
         _bind(config, str(source), os.path.join(config.path, path), read_only)
