@@ -155,7 +155,7 @@ def recall(logs: Iterable[Log], entries: Mapping[str, Entry], there: Mapping[str
                 found[write.key] = Entry(write.size, write.digest, write.digest, log.time, write.parts)
         for key in log.prunes:
             known = found.get(key) or entries.get(key)
-            if known and key not in there:
+            if known and key not in there and known.time <= log.time:
                 found[key] = known._replace(pruned=True, time=log.time)
     return found
 
