@@ -192,6 +192,12 @@ def test_prunes_of_a_killed_run_are_known():
     assert recall([log(prunes=["k"])], {"k": entry("k")}, {"k": "k"}) == {}
 
 
+@pytest.mark.parametrize("pruned", [True, False])
+def test_i4_an_old_prune_says_nothing_of_what_is_newer(pruned):
+    """Of a key that a newer backup brought back and a user deleted, or that a newer run removed itself."""
+    assert recall([log(prunes=["k"])], {"k": entry("k", time=TUESDAY, pruned=pruned)}, {}) == {}
+
+
 def test_logs_are_dropped_when_the_manifest_knows_it_all():
     now = time.time()
     fresh = format_time(now)
