@@ -10,7 +10,6 @@ the old ones. ``run`` is the seam: a Move in, a result for Ansible out.
 from __future__ import annotations
 
 import time
-from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -22,7 +21,7 @@ from ._manifest import Change
 from ._pipeline import dated, tail
 from ._progress import Amount, Progress, Status, Work, told
 from ._scene import Known, know, owned_bucket
-from ._spread import Holding, gather, spread, twins_warning
+from ._spread import Holding, gather, overlay, spread, twins_warning
 from ._store import Listed, Store
 from ._tally import Tally, add_up
 from ._upload import Raced, Uploader
@@ -46,7 +45,7 @@ class Move(NamedTuple):
 class Old(NamedTuple):
     """The old buckets together. ``shown``: what a mount shows; ``entries``: what is known, also of what is gone."""
 
-    listings: list[dict[str, Listed]]
+    listings: list[Mapping[str, Listed]]
     uploaders: list[Uploader]
     shown: Mapping[str, Listed]
     entries: Mapping[str, Entry]
@@ -100,7 +99,7 @@ def _together(found: Sequence[Known], uploaders: list[Uploader]) -> Old:
     listings = [known.there for known in found]
     gathered = gather([Holding(known.there, known.entries) for known in found])
     last = max(known.file.base.last for known in found)
-    return Old(listings, uploaders, ChainMap(*listings), ChainMap(*(holding.entries for holding in gathered)), last)
+    return Old(listings, uploaders, overlay(listings), overlay(holding.entries for holding in gathered), last)
 
 
 def at_home(found: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
@@ -218,7 +217,7 @@ class _Copy:
             key: carried_over(entry, old.shown.get(key), new.etags.get(key)) for key, entry in new.entries.items()
         }
         change = Change(entries, old.last, sees=True, whole=True)
-        changes = file.would_change(change)
+        changes, _news = file.would_change(change)
         if self._move.check:
             return changes
         if changes:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ._shelf import Kind
+
 KEEP, RESTORE, OVERWRITE, SAVE = "keep", "restore", "overwrite", "save"
 # A deliberate restore is the newest word, whatever the age of the backup that it takes.
 DELIBERATE = (RESTORE, OVERWRITE)
@@ -33,6 +35,9 @@ class Entry(NamedTuple):
     pruned: bool = False
     seen: int = 0
     stamp: str = ""
+
+
+ENTRIES: Kind[Entry] = Kind(8, tuple, lambda key, row: Entry._make(row))
 
 
 class Verdict(NamedTuple):

@@ -19,7 +19,8 @@ from typing import NamedTuple
 from ._backup import Backup, format_time
 from ._catalog import Catalog
 from ._crew import Crew
-from ._decide import Entry
+from ._decide import ENTRIES, Entry
+from ._shelf import Shelf
 from ._store import Listed, StoreError
 
 FORMAT = 1
@@ -138,18 +139,21 @@ def _records(catalog: Catalog, bucket: str, since: str) -> Iterator[tuple[Listed
             number += 1
 
 
-def recall(logs: Iterable[Log], entries: Mapping[str, Entry], there: Mapping[str, str]) -> dict[str, Entry]:
+def recall(logs: Iterable[Log], entries: Mapping[str, Entry], there: Mapping[str, Listed]) -> Shelf[Entry]:
     """The manifest entries that unfinished runs would have made.
 
-    ``entries`` is the manifest, ``there`` the ETags in the bucket. A write counts when the bucket holds just that, or
+    ``entries`` is the manifest, ``there`` what lies in the bucket. A write counts when the bucket holds just that, or
     when it is known to have been done.
     """
-    found: dict[str, Entry] = {}
+    found = Shelf(ENTRIES)
     for log in logs:
         for write in log.writes:
             known = found.get(write.key) or entries.get(write.key)
-            holds = there.get(write.key) == write.digest
-            if known and (known.etag == there.get(write.key) or (not holds and log.time < known.time)):
+            listed = there.get(write.key)
+            holds = listed is not None and listed.etag == write.digest
+            if known and listed and known.etag == listed.etag:
+                continue
+            if known and not holds and log.time < known.time:
                 continue
             if holds or log.done:
                 found[write.key] = Entry(write.size, write.digest, write.digest, log.time, write.parts)

@@ -9,21 +9,25 @@ It is written last, as changes merged onto the newest one, so that several runs 
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import time
 import zlib
-from collections.abc import Sequence
-from typing import Any, Callable, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain, islice
+from typing import Any, NamedTuple
 
 from ._backup import Backup
 from ._catalog import Catalog
-from ._decide import Entry
+from ._decide import ENTRIES, Entry
 from ._members import parse_root
 from ._shard import ALL, COUNT_MAX, Shard
+from ._shelf import Shelf, in_order, joined
 from ._store import StoreError, delay
 
 FORMAT = 1
 MERGES = 2 * COUNT_MAX
+LINES_TOGETHER = 1000
 
 
 class Synced(NamedTuple):
@@ -52,7 +56,7 @@ class Manifest(NamedTuple):
     at its backup again. ``shares``: None unless some, but not all shares of a backup were synced last.
     """
 
-    entries: dict[str, Entry]
+    entries: Mapping[str, Entry]
     last: str = ""
     synced: Synced | None = None
     shares: Shares | None = None
@@ -71,7 +75,7 @@ class Change(NamedTuple):
     ``shard``: the run saw only the keys of this share.
     """
 
-    entries: dict[str, Entry]
+    entries: Mapping[str, Entry]
     last: str = ""
     synced: Synced | None = None
     sees: bool = False
@@ -91,31 +95,35 @@ def render(manifest: Manifest) -> bytes:
     head = {"format": FORMAT, "last": manifest.last, "synced": manifest.synced, "times": times}
     if manifest.shares:
         head["shares"] = manifest.shares
-    lines = [json.dumps(head, sort_keys=True)]
-    for key in sorted(manifest.entries):
-        entry = manifest.entries[key]
+    packed = io.BytesIO()
+    with gzip.GzipFile("", "wb", 5, packed, mtime=0) as file:
+        for line in chain([json.dumps(head, sort_keys=True)], _lines(manifest, number)):
+            file.write(line.encode("utf-8", "surrogatepass") + b"\n")
+    return packed.getvalue()
+
+
+def _lines(manifest: Manifest, number: dict[str, int]) -> Iterator[str]:
+    for key, entry in in_order(manifest.entries):
         etag = 0 if entry.etag == entry.digest else entry.etag
         line = [key, entry.size, entry.digest, etag, number[entry.time], entry.seen, int(entry.pruned), entry.parts]
         line.append(entry.stamp)
         while len(line) > 5 and not line[-1]:
             line.pop()
-        lines.append(json.dumps(line, ensure_ascii=False, separators=(",", ":")))
-    return gzip.compress("\n".join(lines).encode("utf-8", "surrogatepass") + b"\n", 5, mtime=0)
+        yield json.dumps(line, ensure_ascii=False, separators=(",", ":"))
 
 
 def parse(body: bytes, bucket: str) -> Manifest:
     """Read a stored manifest. Raises StoreError when it is damaged or from a newer version."""
     key = manifest_key(bucket)
     try:
-        lines = gzip.decompress(body).decode("utf-8", "surrogatepass").split("\n")
-        head = json.loads(lines[0])
+        file = gzip.GzipFile(fileobj=io.BytesIO(body))
+        head = json.loads(file.readline())
         if head["format"] != FORMAT:
             raise StoreError(
                 f"{key} has format {head['format']!r}, this version of adt.assets knows {FORMAT}: update adt.assets"
             )
         times = head["times"]
-        rows = json.loads("[" + ",".join(line for line in lines[1:] if line) + "]")
-        entries = {row[0]: _entry(row, times) for row in rows}
+        entries = Shelf(ENTRIES, ((row[0], _entry(row, times)) for row in _rows(file)))
         synced = Synced(*head["synced"]) if head["synced"] else None
         return Manifest(entries, head["last"], synced, _shares(head.get("shares")))
     except (ValueError, KeyError, TypeError, IndexError, EOFError, OSError, zlib.error) as error:
@@ -123,6 +131,11 @@ def parse(body: bytes, bucket: str) -> Manifest:
             f"the manifest {key} is damaged ({error}): delete it from the catalog and run again; "
             "everything that differs from the backup then stays as it is in the bucket"
         )
+
+
+def _rows(file: gzip.GzipFile) -> Iterator[list[Any]]:
+    while lines := list(islice(file, LINES_TOGETHER)):
+        yield from json.loads(b"[" + b",".join(line for line in lines if line.strip()) + b"]")
 
 
 def _shares(found: list[Any] | None) -> Shares | None:
@@ -141,19 +154,31 @@ def merge(newest: Manifest, base: Manifest, change: Change, settle: Callable[[st
     Where another run changed the same key meanwhile, the bucket tells who is right: ``settle(key)`` is the ETag of
     what lies there now. Another run's changes also mean that nobody has seen the whole: ``synced`` ends.
     """
-    entries = dict(newest.entries)
-    if change.sees:
-        forget = change.shard.has
-        entries = {k: entry._replace(seen=0) if entry.seen and forget(k) else entry for k, entry in entries.items()}
-    if change.whole:
-        entries = {key: entry for key, entry in entries.items() if newest.entries[key] != base.entries.get(key)}
-    for key, mine in change.entries.items():
-        theirs, before = newest.entries.get(key), base.entries.get(key)
-        if theirs is not None and theirs not in (before, mine) and not _wins(mine, theirs, settle(key)):
-            continue
-        entries[key] = mine
+    merged = _merged(newest, base, change, settle)
+    entries = Shelf(ENTRIES, ((key, entry) for key, _theirs, entry in merged if entry is not None))
+    return _headed(newest, base, change)._replace(entries=entries)
+
+
+def _headed(newest: Manifest, base: Manifest, change: Change) -> Manifest:
+    """What the merged manifest is besides its entries."""
     synced, shares = _seen_whole(newest, base, change) if change.sees else (newest.synced, newest.shares)
-    return Manifest(entries, max(newest.last, change.last), synced, shares)
+    return Manifest(newest.entries, max(newest.last, change.last), synced, shares)
+
+
+def _merged(
+    newest: Manifest, base: Manifest, change: Change, settle: Callable[[str], str | None]
+) -> Iterator[tuple[str, Entry | None, Entry | None]]:
+    """Every key, what the newest manifest says of it, and what the merged one will; None for nothing."""
+    for key, theirs, mine in joined(newest.entries, change.entries):
+        before = theirs if newest is base else base.entries.get(key)
+        if mine is not None and (theirs is None or theirs in (before, mine) or _wins(mine, theirs, settle(key))):
+            yield key, theirs, mine
+        elif change.whole and theirs == before:
+            yield key, theirs, None
+        elif theirs is not None and theirs.seen and change.sees and change.shard.has(key):
+            yield key, theirs, theirs._replace(seen=0)
+        else:
+            yield key, theirs, theirs
 
 
 def _seen_whole(newest: Manifest, base: Manifest, change: Change) -> tuple[Synced | None, Shares | None]:
@@ -174,7 +199,8 @@ def _seen_whole(newest: Manifest, base: Manifest, change: Change) -> tuple[Synce
 def _undisturbed(newest: Manifest, base: Manifest, shard: Shard) -> bool:
     if newest is base or newest == base:
         return True
-    return shard.total > 1 and shard.of(newest.entries) == shard.of(base.entries)
+    pairs = joined(newest.entries, base.entries)
+    return shard.total > 1 and all(now == before for key, now, before in pairs if shard.has(key))
 
 
 def _wins(mine: Entry, theirs: Entry, there: str | None) -> bool:
@@ -193,20 +219,29 @@ class ManifestFile:
         self._bucket = bucket
         self._key = manifest_key(bucket)
         self._etag: str | None = None
-        self._body = b""
         self.base = Manifest({})
 
     def read(self) -> Manifest:
         """The newest manifest; an empty one when there is none."""
         found = self._catalog.get(self._key)
-        self._body, self._etag = found if found else (b"", None)
-        self.base = parse(self._body, self._bucket) if found else Manifest({})
+        body, self._etag = found if found else (b"", None)
+        self.base = parse(body, self._bucket) if found else Manifest({})
         return self.base
 
-    def would_change(self, change: Change) -> bool:
-        """Whether writing these changes would make another manifest than the one that was read."""
-        merged = merge(self.base, self.base, change, lambda key: None)
-        return merged != self.base
+    def would_change(self, change: Change) -> tuple[bool, bool]:
+        """Whether writing these changes would make another manifest than the one that was read; and whether there is
+        more new in it than stamps, which only spare the next run work.
+        """
+        base, stamps = self.base, False
+        if _headed(base, base, change) != base:
+            return True, True
+        for _key, before, after in _merged(base, base, change, lambda key: None):
+            if after == before:
+                continue
+            if before is None or after is None or after._replace(stamp=before.stamp) != before:
+                return True, True
+            stamps = True
+        return stamps, False
 
     def write(self, change: Change, settle: Callable[[str], str | None]) -> None:
         """Merge changes onto the newest manifest. Raises StoreError of kind conflict when others never stop writing."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ._backup import SourceError
+from ._shelf import Kind, Shelf
 from ._tar import DIRECTORY, FILE, HARDLINK, SYMLINK, Raw
 
 KEY_MAX = 1024
@@ -178,13 +179,23 @@ def link_problem(path: str, target: bytes) -> str:
     return ""
 
 
+class Held(NamedTuple):
+    """What stands at a name: the path as it is shown, and the kind of member."""
+
+    path: str
+    kind: str
+
+
+NAMES: Kind[Held] = Kind(2, tuple, lambda key, row: Held._make(row))
+
+
 class Names:
     """Finds members that would meet in one key, on S3 itself or on servers that take ``a\\b`` and ``a//b`` for ``a/b``,
     and names that would be a file and a directory at once.
     """
 
     def __init__(self) -> None:
-        self._files: dict[str, str] = {}
+        self._files: Shelf[Held] = Shelf(NAMES)
         self._directories: dict[str, str] = {"": ""}
         self.filled: set[str] = {""}
 
@@ -201,16 +212,18 @@ class Names:
             return self._directory(path, member.path)
         names = {path, _flat(member.key)}
         for name in names:
-            if name in self._files:
-                return Refusal(member.path, f"would have the same key as {self._files[name]!r}: rename one")
+            held = self._files.get(name)
+            if held is not None:
+                return Refusal(member.path, f"would have the same key as {held.path!r}: rename one")
             if name in self._directories:
                 return Refusal(member.path, f"would be a file and a directory at once ({self._directories[name]!r})")
-        self._files.update(dict.fromkeys(names, member.path))
+        for name in names:
+            self._files[name] = Held(member.path, member.kind)
         return None
 
     def _directory(self, path: str, shown: str) -> Refusal | None:
         if path in self._files:
-            return Refusal(shown, f"would be a directory and a file at once ({self._files[path]!r}): rename one")
+            return Refusal(shown, f"would be a directory and a file at once ({self._files[path].path!r}): rename one")
         if self._directories.setdefault(path, shown) not in (shown, "") and "\\" in shown:
             return Refusal(shown, f"would have the same key as {self._directories[path]!r}: rename one")
         return None
@@ -219,12 +232,16 @@ class Names:
         """Note the directories above a member; the file that stands where one of them should be."""
         while directory not in self._directories:
             if directory in self._files:
-                return self._files[directory]
+                return self._files[directory].path
             self._directories[directory] = shown
             above = directory.rpartition("/")[0]
             self.filled.add(above)
             directory = above
         return None
+
+    def is_file(self, path: str) -> bool:
+        """Whether a regular file of just this path was noted."""
+        return self._files.get(_flat(path)) == (path, FILE)
 
     def is_empty(self, directory: Member) -> bool:
         """Whether nothing lies in a directory; only known when all members have been noted."""

@@ -8,17 +8,19 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from ._backup import Backup
 from ._catalog import Catalog
 from ._crew import Crew
-from ._decide import SAVE, Entry, Facts, Verdict, decide, is_ours, may_prune
+from ._decide import ENTRIES, SAVE, Entry, Facts, Verdict, decide, is_ours, may_prune
 from ._directory import UNREAD
 from ._headers import headers
 from ._journal import Journal, Write
 from ._large import Content, Difference, PartSender, compare_parts, content_of, pieces, split_parts
 from ._members import KEY_MAX, Member
+from ._shelf import TEXT, Shelf
 from ._store import Listed, StoreError
 from ._tally import Tally
 from ._tar import Reader
@@ -35,8 +37,8 @@ OVERHEAD = 1024
 class Board(NamedTuple):
     """All that a run knows when it begins. ``stamp`` is the time that is written for what this run writes."""
 
-    there: dict[str, Listed]
-    entries: dict[str, Entry]
+    there: Mapping[str, Listed]
+    entries: Mapping[str, Entry]
     last: str
     backup: Backup
     stamp: str
@@ -105,8 +107,8 @@ class Pipeline:
         self._saved: set[tuple[str, str]] | None = None
         self._lock = threading.Lock()
         self.tally = Tally()
-        self.changes: dict[str, Entry] = {}
-        self.written: dict[str, str] = {}
+        self.changes = Shelf(ENTRIES)
+        self.written = Shelf(TEXT)
         self.raced = 0
 
     # in

@@ -6,21 +6,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import NamedTuple, Optional
 
 from ._backup import SourceError, format_time
 from ._catalog import Catalog, Owner
-from ._decide import DELIBERATE, SAVE, Entry
+from ._decide import DELIBERATE, ENTRIES, SAVE, Entry
 from ._inflate import Limits
 from ._journal import Log, read_logs, recall
 from ._manifest import Manifest, ManifestFile, Synced
 from ._members import parse_root
 from ._pipeline import Board
 from ._shard import Shard
+from ._shelf import Shelf
 from ._source import Source, SourceOptions, open_source
 from ._spread import Holding, gather
-from ._store import Listed, Store, StoreError
+from ._store import LISTING, Listed, Store, StoreError
 
 
 class Job(NamedTuple):
@@ -51,11 +53,11 @@ class Known(NamedTuple):
     never ended; ``entries`` is both.
     """
 
-    there: dict[str, Listed]
+    there: Mapping[str, Listed]
     file: ManifestFile
     logs: list[Log]
-    recalled: dict[str, Entry]
-    entries: dict[str, Entry]
+    recalled: Mapping[str, Entry]
+    entries: Mapping[str, Entry]
 
 
 class Branch(NamedTuple):
@@ -64,7 +66,7 @@ class Branch(NamedTuple):
     bucket: str
     file: ManifestFile
     logs: list[Log]
-    recalled: dict[str, Entry]
+    recalled: Mapping[str, Entry]
     board: Board
 
 
@@ -123,9 +125,12 @@ def know(catalog: Catalog, bucket: str, owner: Owner | None) -> Known:
     file = ManifestFile(catalog, bucket)
     manifest = file.read()
     logs = read_logs(catalog, bucket, owner.created) if owner is not None else []
-    there = catalog.store.list_whole(bucket, lambda: _wrote(manifest, logs)) if owner is not None else {}
-    recalled = recall(logs, manifest.entries, {key: listed.etag for key, listed in there.items()})
-    return Known(there, file, logs, recalled, {**manifest.entries, **recalled} if recalled else manifest.entries)
+    there = catalog.store.list_whole(bucket, lambda: _wrote(manifest, logs)) if owner is not None else Shelf(LISTING)
+    recalled = recall(logs, manifest.entries, there)
+    entries = manifest.entries
+    if recalled:
+        entries = Shelf(ENTRIES, chain(entries.items(), recalled.items()))
+    return Known(there, file, logs, recalled, entries)
 
 
 def _wrote(manifest: Manifest, logs: list[Log]) -> Iterator[str]:
@@ -137,7 +142,7 @@ def _wrote(manifest: Manifest, logs: list[Log]) -> Iterator[str]:
 def _branch(catalog: Catalog, board: Board, bucket: str, owner: Owner | None, shard: Shard) -> Branch:
     there, file, logs, recalled, entries = know(catalog, bucket, owner)
     if shard.total > 1:  # what is known of other keys is for other runs, which may be at work now
-        recalled, entries = shard.of(recalled), shard.of(entries)
+        recalled, entries = shard.of(ENTRIES, recalled), shard.of(ENTRIES, entries)
     return Branch(bucket, file, logs, recalled, board._replace(there=there, entries=entries, last=file.base.last))
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import NamedTuple, TypeVar
 
 from ._backup import SourceError
+from ._shelf import Kind, Shelf
 
 COUNT_MAX = 64
 _Value = TypeVar("_Value")
@@ -26,9 +27,9 @@ class Shard(NamedTuple):
         """Whether a key is in this share."""
         return self.total == 1 or zlib.crc32(key.encode("utf-8", "surrogatepass")) % self.total == self.number - 1
 
-    def of(self, found: Mapping[str, _Value]) -> dict[str, _Value]:
+    def of(self, kind: Kind[_Value], found: Mapping[str, _Value]) -> Shelf[_Value]:
         """What is known by key, for the keys of this share."""
-        return {key: value for key, value in found.items() if self.has(key)}
+        return Shelf(kind, ((key, value) for key, value in found.items() if self.has(key)))
 
     def __str__(self) -> str:
         return f"{self.number}/{self.total}"

@@ -11,11 +11,12 @@ where it was; only a key that nobody knows is spread by its name.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from itertools import chain
-from typing import NamedTuple
+from collections import ChainMap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from ._decide import Entry
+from ._decide import ENTRIES, Entry
+from ._shelf import Shelf
 from ._store import Listed
 
 SHOWN = 10
@@ -24,8 +25,8 @@ SHOWN = 10
 class Holding(NamedTuple):
     """What lies in one of the buckets, and what is known of keys in it (by its manifest and unfinished runs)."""
 
-    there: dict[str, Listed]
-    entries: dict[str, Entry]
+    there: Mapping[str, Listed]
+    entries: Mapping[str, Entry]
 
 
 def spread(key: str, count: int) -> int:
@@ -52,11 +53,15 @@ def gather(holdings: Sequence[Holding]) -> list[Holding]:
     """
     if len(holdings) == 1:
         return list(holdings)
-    gathered: list[dict[str, Entry]] = [{} for _holding in holdings]
-    for key in dict.fromkeys(chain.from_iterable(holding.entries for holding in holdings)):
-        listed = _listed_at(key, holdings)
-        newest = _newest(key, _knowing(key, holdings), listed, holdings)
-        gathered[newest if listed is None else listed][key] = holdings[newest].entries[key]
+    gathered = [Shelf(ENTRIES) for _holding in holdings]
+    for at, holding in enumerate(holdings):
+        for key in holding.entries:
+            knowing = _knowing(key, holdings)
+            if knowing[0] != at:
+                continue
+            listed = _listed_at(key, holdings)
+            newest = _newest(key, knowing, listed, holdings)
+            gathered[newest if listed is None else listed][key] = holdings[newest].entries[key]
     return [Holding(holding.there, entries) for holding, entries in zip(holdings, gathered)]
 
 
@@ -76,6 +81,11 @@ def _newest(key: str, knowing: list[int], listed: int | None, holdings: Sequence
         return entry.time, not entry.pruned, at == listed
 
     return max(knowing, key=rank)
+
+
+def overlay(maps: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Several mappings as one; of a key in several it has the first one's value."""
+    return ChainMap(*maps)  # type: ignore[arg-type]  # which it would only want in order to write
 
 
 def twins(buckets: Sequence[str], listings: Sequence[Mapping[str, Listed]]) -> dict[str, list[str]]:

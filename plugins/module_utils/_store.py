@@ -16,11 +16,13 @@ import re
 import threading
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Collection, Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 from urllib.parse import unquote_plus, urlsplit
+
+from ._shelf import Kind, Shelf, joined
 
 try:
     from botocore.auth import S3SigV4Auth
@@ -149,6 +151,7 @@ class Listed(NamedTuple):
     mtime: str
 
 
+LISTING: Kind[Listed] = Kind(3, lambda listed: listed[1:], lambda key, row: Listed(key, *row))
 Page = tuple[list[Listed], Optional[str]]
 
 
@@ -443,13 +446,13 @@ class Store:
             tokens.add(next_token)
             token = next_token
 
-    def list_whole(self, bucket: str, wrote: Callable[[], Iterable[str]]) -> dict[str, Listed]:
+    def list_whole(self, bucket: str, wrote: Callable[[], Iterable[str]]) -> Shelf[Listed]:
         """A bucket's objects by key, where some of what ``wrote`` names and the listing lacks is asked for by name.
 
         A listing that ends early would pass for users' deletions. Raises StoreError when it does so again and again.
         """
         for _attempt in self.tries(LISTINGS):
-            there = {listed.key: listed for listed in self.list(bucket)}
+            there = Shelf(LISTING, ((listed.key, listed) for listed in self.list(bucket)))
             missing = sorted(key for key in wrote() if key not in there and not _RENAMED.search(key))
             asked = missing[:: -(-len(missing) // PROBES) or 1]
             if not any(self._exists(bucket, key) for key in [*asked, *missing[-1:]]):
@@ -466,10 +469,10 @@ class Store:
                 return False
         return True
 
-    def confirm(self, bucket: str, written: Collection[str]) -> dict[str, Listed]:
+    def confirm(self, bucket: str, written: Mapping[str, str]) -> Shelf[Listed]:
         """A bucket's objects by key. Raises StoreError when one that was written isn't listed under its own name."""
         after = self.list_whole(bucket, lambda: written)
-        lost = [key for key in written if key not in after]
+        lost = [key for key, etag, listed in joined(written, after) if etag is not None and listed is None]
         if lost:
             shown = ", ".join(repr(key) for key in sorted(lost)[:LOST_SHOWN])
             raise StoreError(

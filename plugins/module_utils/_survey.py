@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ._backup import SourceError
 from ._members import Member, Missing, Names, Refusal, Rules, admit
-from ._tar import DIRECTORY, FILE, HARDLINK, Raw
+from ._tar import DIRECTORY, HARDLINK, Raw
 
 REFUSALS_SHOWN = 20
 
@@ -23,7 +23,6 @@ class Survey:
         self._names = Names()
         self._missing = Missing(rules)
         self._found = not rules.root
-        self._files: set[str] = set()
         self.refused: list[Refusal] = []
         self._refused_bytes = 0
         self.directories: dict[str, Member] = {}
@@ -48,15 +47,13 @@ class Survey:
         if member.kind == HARDLINK:
             self.links.append(member)
             return None
-        if member.kind == FILE:
-            self._files.add(member.path)
         return member
 
     def finish(self) -> None:
         """At the end of the pass. Raises SourceError when the directory is missing or members were refused."""
         targets = {link.path: link.target for link in self.links}
         for link in self.links:
-            if self.content_of(link, targets) not in self._files:
+            if not self._names.is_file(self.content_of(link, targets)):
                 reason = f"is a hard link to {link.target!r}, which is no file of the asset directory in the backup"
                 self.refused.append(Refusal(link.path, reason))
         if self.refused:

@@ -10,13 +10,13 @@ _scene, _inflate, _tar, _survey, _feed, _router (with _spread), _pipeline (with 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import chain
 from typing import Any, NamedTuple
 
 from ._backup import Backup, SourceError
 from ._crew import Crew, connections
-from ._decide import KEEP, SAVE, Entry, Facts, decide, is_ours, may_prune
+from ._decide import ENTRIES, KEEP, SAVE, Entry, Facts, decide, is_ours, may_prune
 from ._feed import check_first, feed
 from ._journal import Journal, settled
 from ._manifest import Change, Manifest
@@ -25,6 +25,7 @@ from ._pipeline import BATCH_BYTES, BUDGET, Pipeline, Side
 from ._progress import Amount, Progress, Status, StatusFile, Work, told
 from ._router import Router
 from ._scene import Branch, Job, Scene, look
+from ._shelf import Shelf, joined
 from ._spread import twins_warning
 from ._store import Listed, Store, StoreError
 from ._tally import KEYS_SHOWN, Tally, add_up, sample
@@ -48,7 +49,7 @@ class Outcome(NamedTuple):
 
     branch: Branch
     tally: Tally
-    there: dict[str, Listed]
+    there: Mapping[str, Listed]
     learns: bool
 
 
@@ -104,8 +105,9 @@ def _by_manifest(scene: Scene) -> Done | None:
 def _tally_by_manifest(branch: Branch, job: Job) -> Tally | None:
     """What a run would do in a bucket; None when something has to be written there."""
     board, tally = branch.board, Tally()
-    for key, entry in board.entries.items():
-        listed = board.there.get(key)
+    for key, entry, listed in joined(board.entries, board.there):
+        if entry is None:
+            continue
         there = listed.etag if listed else None
         if not entry.seen:
             if job.prune and may_prune(there, entry, board.backup.time, board.last):
@@ -215,13 +217,14 @@ def _read(scene: Scene, rules: Rules, router: Router, crew: Crew) -> None:
 # the end
 
 
-def _confirm(scene: Scene, lane: Lane) -> dict[str, Listed]:
+def _confirm(scene: Scene, lane: Lane) -> Mapping[str, Listed]:
     """Look at the bucket once more: everything that was written must be listed under its own name."""
     pipeline = lane.pipeline
     if scene.job.check or not (pipeline.written or pipeline.tally.count("pruned")):
         return lane.branch.board.there
     after = scene.store.confirm(lane.branch.bucket, pipeline.written)
-    pipeline.raced += sum(after[key].etag != etag for key, etag in pipeline.written.items())
+    pairs = joined(pipeline.written, after)
+    pipeline.raced += sum(listed is None or listed.etag != etag for _key, etag, listed in pairs if etag is not None)
     return after
 
 
@@ -229,8 +232,7 @@ def _conclude(scene: Scene, lane: Lane, crew: Crew) -> bool:
     """Write the manifest, then forget the intents; whether the manifest changes (or would)."""
     file, job = lane.branch.file, scene.job
     change = _change(scene, lane)
-    changes = file.would_change(change)
-    learns = changes and file.would_change(_unstamped(change, file.base))
+    changes, learns = file.would_change(change)
     if job.check:
         return learns
     if changes:
@@ -248,32 +250,27 @@ def _conclude(scene: Scene, lane: Lane, crew: Crew) -> bool:
 
 def _change(scene: Scene, lane: Lane) -> Change:
     (branch, _uploader, _journal, pipeline), job, source = lane, scene.job, scene.source
-    base = branch.file.base
-    entries = {**branch.recalled, **pipeline.changes}
+    base, entries = branch.file.base, pipeline.changes
+    for key, entry in branch.recalled.items():
+        entries.setdefault(key, entry)
     if job.on_conflict == SAVE:
         return Change(entries, shard=job.shard)
     complete = source.stable and not pipeline.raced
-    touched = pipeline.tally.wrote or any(entry != _seen_as_before(entry, base, key) for key, entry in entries.items())
-    if not source.stable and not touched:
+    if not source.stable and not pipeline.tally.wrote and not _tells_news(entries, base):
         # A directory has no identity: without news only the time is kept since when it is as it is, and the stamps.
-        stamped = {key: base.entries[key]._replace(stamp=entry.stamp) for key, entry in entries.items()}
+        known = ((key, before, now) for key, before, now in joined(base.entries, entries) if before and now)
+        stamped = Shelf(ENTRIES, ((key, before._replace(stamp=now.stamp)) for key, before, now in known))
         return Change(stamped, max(base.last, source.newest_change()))
     last = branch.board.stamp if pipeline.tally.wrote or job.on_conflict == KEEP else source.newest_change()
     return Change(entries, last, scene.synced if complete else None, sees=True, shard=job.shard)
 
 
-def _seen_as_before(entry: Entry, base: Manifest, key: str) -> Entry | None:
-    known = base.entries.get(key)
-    return known._replace(seen=entry.seen, stamp=entry.stamp) if known else None
-
-
-def _unstamped(change: Change, base: Manifest) -> Change:
-    """A change without what only spares the next run work: that is no news."""
-    entries = {
-        key: entry._replace(stamp=base.entries[key].stamp) if key in base.entries else entry
-        for key, entry in change.entries.items()
-    }
-    return change._replace(entries=entries)
+def _tells_news(entries: Mapping[str, Entry], base: Manifest) -> bool:
+    """Whether entries say more than the manifest, apart from which backup has them, and from stamps."""
+    return any(
+        now is not None and (before is None or before._replace(seen=now.seen, stamp=now.stamp) != now)
+        for _key, before, now in joined(base.entries, entries)
+    )
 
 
 def _warn_of_risks(lanes: list[Lane], job: Job, warn: Callable[[str], None]) -> None:

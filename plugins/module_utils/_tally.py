@@ -20,6 +20,22 @@ KEPT = "kept"
 KEYS_SHOWN = 100
 
 
+class _First:
+    """The first of any number of keys."""
+
+    def __init__(self) -> None:
+        self._keys: list[str] = []
+
+    def add(self, key: str) -> None:
+        self._keys.append(key)
+        if len(self._keys) > 20 * KEYS_SHOWN:
+            self._keys = self.keys
+
+    @property
+    def keys(self) -> list[str]:
+        return sorted(self._keys)[:KEYS_SHOWN]
+
+
 class Tally:
     """Counts per action; usable from many threads. ``changes`` are the actions that write."""
 
@@ -27,8 +43,8 @@ class Tally:
         self._lock = threading.Lock()
         self._counts = dict.fromkeys(actions, 0)
         self._bytes = dict.fromkeys(actions, 0)
-        self._keys: dict[str, list[str]] = {action: [] for action in changes}
-        self._kept: list[str] = []
+        self._keys = {action: _First() for action in changes}
+        self._kept = _First()
 
     def add(self, action: str, key: str, size: int) -> None:
         """Note what happened to a key."""
@@ -36,9 +52,9 @@ class Tally:
             self._counts[action] += 1
             self._bytes[action] += size
             if action in self._keys:
-                self._keys[action].append(key)
+                self._keys[action].add(key)
             elif action == KEPT:
-                self._kept.append(key)
+                self._kept.add(key)
 
     def count(self, *actions: str) -> int:
         """How many keys had one of these actions."""
@@ -51,7 +67,7 @@ class Tally:
     @property
     def kept(self) -> list[str]:
         """The first keys that stay as the bucket has them, although the backup has others."""
-        return sorted(self._kept)[:KEYS_SHOWN]
+        return self._kept.keys
 
     @property
     def wrote(self) -> bool:
@@ -66,14 +82,13 @@ class Tally:
         """What Ansible shows with ``--diff``: before and after, as far as they differ."""
         before, after = [], []
         for action, found in self._keys.items():
-            keys = sorted(found)
-            shown = keys[:KEYS_SHOWN]
+            shown, count = found.keys, self.count(action)
             if action == "updated" or action in REMOVALS:
                 before += [f"{key}" for key in shown]
             if action not in REMOVALS:
                 after += [f"{key} ({action})" for key in shown]
-            if len(keys) > len(shown):
-                after.append(f"… and {len(keys) - len(shown)} more {action}")
+            if count > len(shown):
+                after.append(f"… and {count - len(shown)} more {action}")
         if manifest_changes:
             after.append("(manifest)")
         lines = {"before": before, "after": after}

@@ -12,7 +12,7 @@ from ._catalog import Catalog
 from ._decide import Entry
 from ._download import Downloader
 from ._manifest import ManifestFile
-from ._spread import Holding, gather, twins_warning
+from ._spread import Holding, gather, overlay, twins_warning
 from ._store import Listed
 
 
@@ -31,7 +31,7 @@ class Union:
         holdings = [Holding(there, manifest.entries) for there, manifest in zip(self._listings, self.manifests)]
         self.twins = twins_warning(buckets, self._listings)
         self.there: Mapping[str, Listed] = ChainMap(*self._listings)
-        self.entries: Mapping[str, Entry] = ChainMap(*(holding.entries for holding in gather(holdings)))
+        self.entries: Mapping[str, Entry] = overlay(holding.entries for holding in gather(holdings))
         self.engine = self._downloaders[0].engine
 
     def of(self, key: str) -> Downloader:

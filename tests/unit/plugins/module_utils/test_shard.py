@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.adt.assets.plugins.module_utils._backup import SourceError
 from ansible_collections.adt.assets.plugins.module_utils._shard import ALL, Shard, parse_shard
+from ansible_collections.adt.assets.plugins.module_utils._shelf import TEXT
 
 
 @given(st.text(), st.integers(1, 64))
@@ -34,8 +35,8 @@ def test_shares_are_of_about_the_same_size(name, count):
 
 
 def test_what_is_known_is_parted():
-    known = {str(number): number for number in range(100)}
-    parts = [Shard(number, 3).of(known) for number in (1, 2, 3)]
+    known = {str(number): f"{number}" for number in range(100)}
+    parts = [Shard(number, 3).of(TEXT, known) for number in (1, 2, 3)]
     assert {**parts[0], **parts[1], **parts[2]} == known and sum(map(len, parts)) == 100
 
 
