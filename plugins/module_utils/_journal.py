@@ -153,21 +153,28 @@ def recall(logs: Iterable[Log], entries: Mapping[str, Entry], there: Mapping[str
             holds = listed is not None and listed.etag == write.digest
             if known and listed and known.etag == listed.etag:
                 continue
+            if known and (known.etag, known.time) == (write.digest, log.time):
+                continue
             if known and not holds and log.time < known.time:
                 continue
             if holds or log.done:
                 found[write.key] = Entry(write.size, write.digest, write.digest, log.time, write.parts)
         for key in log.prunes:
             known = found.get(key) or entries.get(key)
-            if known and key not in there and known.time <= log.time:
+            if known and key not in there and (known.time, known.pruned) < (log.time, True):
                 found[key] = known._replace(pruned=True, time=log.time)
     return found
 
 
-def settled(log: Log, entries: Mapping[str, Entry], now: float) -> bool:
-    """Whether a log tells nothing any more that the manifest doesn't, or is too old to matter."""
+def settled(log: Log, entries: Mapping[str, Entry], now: float, conditional: bool = True) -> bool:
+    """Whether a log tells nothing any more that the manifest doesn't, or is too old to matter.
+
+    Where writes aren't ``conditional``, a run that may be at work still could write over a newer object.
+    """
     if log.mtime[:19] < format_time(now - KEEP_SECONDS)[:19]:
         return True
+    if not (conditional or log.done or not (log.writes or log.prunes)):
+        return False
     known = [entries.get(write.key) for write in log.writes]
     return all(
         entry is not None and (entry.etag == write.digest or entry.time > log.time)

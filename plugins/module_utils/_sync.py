@@ -237,14 +237,15 @@ def _conclude(scene: Scene, lane: Lane, crew: Crew) -> bool:
         return learns
     if changes:
         file.write(change, lane.uploader.etag)
-    if job.shard.total == 1 or scene.catalog.conditional_writes():
+    conditional, now = scene.catalog.conditional_writes(), time.time()
+    if conditional:
         lane.journal.remove(crew)
     else:
-        lane.journal.flush()  # another share may still overwrite the manifest; the next run recalls what it lost
-    now = time.time()
+        lane.journal.flush()  # another run may overwrite the manifest; the next one recalls what that has lost
     for log in lane.branch.logs:
-        if settled(log, file.base.entries, now):
-            scene.catalog.delete(log.name)
+        if settled(log, file.base.entries, now, conditional):
+            crew.give(scene.catalog.delete, log.name)
+    crew.wait()
     return learns
 
 

@@ -29,7 +29,7 @@ from faulty import FaultyStore
 
 from ansible_collections.adt.assets.plugins.module_utils import _compare, _copy, _fetch, _store, _sync
 from ansible_collections.adt.assets.plugins.module_utils._backup import SourceError
-from ansible_collections.adt.assets.plugins.module_utils._catalog import Catalog
+from ansible_collections.adt.assets.plugins.module_utils._catalog import STORE_KEY, Catalog
 from ansible_collections.adt.assets.plugins.module_utils._options import errand_from, job_from, move_from, question_from
 from ansible_collections.adt.assets.plugins.module_utils._store import Store, StoreError, client_config
 
@@ -300,6 +300,15 @@ def plain_store(tmp_path: Path, run_module: Any, bed: dict[str, str]) -> Iterato
     yield found
     server.terminate()
     server.wait()
+
+
+@pytest.fixture
+def unconditional(assets: Assets) -> Iterator[Assets]:
+    """A bucket on a store of which the catalog says that it doesn't honour conditions; it is sound in all else."""
+    record = {"stores": {assets.store.endpoint_url: {"conditional_writes": False}}}
+    assets.client.put_object(Bucket=assets.catalog, Key=STORE_KEY, Body=json.dumps(record).encode())
+    yield assets
+    assets.client.delete_object(Bucket=assets.catalog, Key=STORE_KEY)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import pytest
 pytest.register_assert_rewrite("assets")
 from assets import contents, counts, many, pack, spawn
 
-from ansible_collections.adt.assets.plugins.module_utils._catalog import STORE_KEY, Catalog
+from ansible_collections.adt.assets.plugins.module_utils._catalog import Catalog
 from ansible_collections.adt.assets.plugins.module_utils._manifest import ManifestFile, manifest_key
 from ansible_collections.adt.assets.plugins.module_utils._store import StoreError
 
@@ -163,9 +163,8 @@ def test_t1_killed_shares_converge(assets, site, s3_options, tmp_path):
     assert not assets.sync(last)["changed"]
 
 
-def test_t9_a_manifest_that_was_overwritten_is_recalled_where_writes_have_no_conditions(assets, site, client):
-    record = {"stores": {assets.store.endpoint_url: {"conditional_writes": False}}}
-    client.put_object(Bucket=assets.catalog, Key=STORE_KEY, Body=json.dumps(record).encode())
+def test_t9_a_manifest_that_was_overwritten_is_recalled_where_writes_have_no_conditions(unconditional, site, client):
+    assets = unconditional
     many(site, 60, 1, 500)
     backup = pack(site, mtime=MONDAY)
     assets.sync(backup, shard="1/2")
@@ -178,7 +177,6 @@ def test_t9_a_manifest_that_was_overwritten_is_recalled_where_writes_have_no_con
     for shard in ("1/2", "2/2"):
         assert "kept" not in counts(assets.sync(newer, shard=shard))
     assert assets.objects() == contents(site / "images")
-    client.delete_object(Bucket=assets.catalog, Key=STORE_KEY)
 
 
 def test_t9_a_share_leaves_to_another_one_what_that_has_written_until_now(assets, site, monkeypatch):

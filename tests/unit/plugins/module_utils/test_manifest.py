@@ -203,6 +203,22 @@ def test_i4_an_old_prune_says_nothing_of_what_is_newer(pruned):
     assert recall([log(prunes=["k"])], {"k": entry("k", time=TUESDAY, pruned=pruned)}, {}) == {}
 
 
+def test_what_the_manifest_knows_already_is_not_recalled():
+    """Else a run would have to read its backup only because a log is still there."""
+    known = {"k": entry("w", seen=1)}
+    assert recall([log(Write("k", 1, "w"), done=True)], known, {}) == {}
+    assert recall([log(prunes=["k"])], {"k": entry("k", pruned=True)}, {}) == {}
+
+
+def test_t9_a_log_whose_run_may_be_at_work_is_kept_where_writes_are_not_conditional():
+    now = time.time()
+    fresh, known = format_time(now), {"k": entry("x", time=TUESDAY)}
+    assert not settled(log(Write("k", 1, "w"), mtime=fresh), known, now, conditional=False)
+    assert settled(log(Write("k", 1, "w"), mtime=fresh, done=True), known, now, conditional=False)
+    assert settled(log(mtime=fresh), {}, now, conditional=False)
+    assert settled(log(Write("k", 1, "w"), mtime=format_time(now - 100000)), known, now, conditional=False)
+
+
 def test_logs_are_dropped_when_the_manifest_knows_it_all():
     now = time.time()
     fresh = format_time(now)
