@@ -27,7 +27,7 @@ from botocore.exceptions import ClientError
 from conftest import module_path, remove_bucket
 from faulty import FaultyStore
 
-from ansible_collections.adt.assets.plugins.module_utils import _compare, _copy, _fetch, _store, _sync
+from ansible_collections.adt.assets.plugins.module_utils import _compare, _copy, _fetch, _shelf, _store, _sync
 from ansible_collections.adt.assets.plugins.module_utils._backup import SourceError
 from ansible_collections.adt.assets.plugins.module_utils._catalog import STORE_KEY, Catalog
 from ansible_collections.adt.assets.plugins.module_utils._options import errand_from, job_from, move_from, question_from
@@ -300,6 +300,19 @@ def plain_store(tmp_path: Path, run_module: Any, bed: dict[str, str]) -> Iterato
     yield found
     server.terminate()
     server.wait()
+
+
+@pytest.fixture(autouse=True)
+def small_shelves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of few files does here what one of a million does; whole processes (module, spawn) have the real bounds."""
+    for name, value in {
+        "NEAR_MAX": 4,
+        "NEAR_MIN": 2,
+        "WRITTEN_TOGETHER": 5,
+        "READ_TOGETHER": 3,
+        "REMEMBERED": 4,
+    }.items():
+        monkeypatch.setattr(_shelf, name, value)
 
 
 @pytest.fixture
