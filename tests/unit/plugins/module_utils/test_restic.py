@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from contextlib import closing
 from pathlib import Path
 
@@ -117,6 +118,15 @@ def test_t10_a_stream_waits_for_a_lock_before_it_begins(tmp_path, monkeypatch):
     assert b"".join(stand_in(tmp_path, monkeypatch, script).stream("dump")) == b"all\n"
 
 
+@pytest.fixture
+def interruptible():
+    """A shell can't trap what was ignored when it began, as SIGINT is below a shell's ``&``."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("on_interrupt", ["touch {}/stopped; exit 130", ""])
 def test_restic_ends_when_nobody_reads_on(tmp_path, monkeypatch, on_interrupt):
     monkeypatch.setattr(_restic, "STOP_SECONDS", 0.5)
