@@ -162,7 +162,7 @@ def recall(logs: Iterable[Log], entries: Mapping[str, Entry], there: Mapping[str
         for key in log.prunes:
             known = found.get(key) or entries.get(key)
             if known and key not in there and (known.time, known.pruned) < (log.time, True):
-                found[key] = known._replace(pruned=True, time=log.time)
+                found[key] = known._replace(pruned=True, time=log.time, seen=0)
     return found
 
 

@@ -22,7 +22,7 @@ from assets import SITE, contents, counts, many, pack, spawn
 from conftest import module_path
 
 from ansible_collections.adt.assets.plugins.module_utils import _progress
-from ansible_collections.adt.assets.plugins.module_utils._backup import Backup
+from ansible_collections.adt.assets.plugins.module_utils._backup import Backup, format_time
 from ansible_collections.adt.assets.plugins.module_utils._catalog import Catalog
 from ansible_collections.adt.assets.plugins.module_utils._headers import Headers
 from ansible_collections.adt.assets.plugins.module_utils._journal import Journal, Write, read_logs
@@ -273,6 +273,19 @@ def test_intents_for_an_earlier_bucket_of_that_name_are_forgotten(assets, site):
     time.sleep(1.1)
     catalog.write_owner(assets.bucket, SITE, "images", force=True)
     assert counts(assets.sync(pack(site))) == {"uploaded": 18}
+
+
+def test_t1_what_a_killed_run_removed_is_no_news_for_the_run_after_the_next(assets, site):
+    (site / "images/passing.jpg").write_bytes(b"monday's")
+    assets.sync(pack(site, "monday.tar.gz", MONDAY), prune=True)
+    (site / "images/passing.jpg").unlink()
+    # Tuesday's run removes the file, and is killed before it writes the manifest.
+    journal = Journal(Catalog(assets.store, assets.catalog), assets.bucket, Backup("tuesday", format_time(TUESDAY)))
+    journal.intend((), ["passing.jpg"])
+    assets.delete("passing.jpg")
+    newer = pack(site, "newer.tar.gz", WEDNESDAY)
+    assets.sync(newer, prune=True)
+    assert not assets.sync(newer, prune=True)["changed"]
 
 
 # T13

@@ -192,7 +192,7 @@ def test_an_old_log_does_not_undo_a_newer_manifest():
 
 
 def test_prunes_of_a_killed_run_are_known():
-    found = recall([log(prunes=["k"], time=TUESDAY)], {"k": entry("k")}, {})
+    found = recall([log(prunes=["k"], time=TUESDAY)], {"k": entry("k", seen=1)}, {})
     assert found == {"k": entry("k", time=TUESDAY, pruned=True)}
     assert recall([log(prunes=["k"])], {"k": entry("k")}, lies("k")) == {}
 
