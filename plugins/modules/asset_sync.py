@@ -101,6 +101,9 @@ notes:
     variable C(assets_progress_seconds) says how often, 8 by default, 0 for never.
   - Long work also writes its progress to C(status/BUCKET.json) in the catalog, with O(shard) to
     C(status/BUCKET/NUMBER-COUNT.json).
+  - What it has to know of more than some ten thousand files goes into a temporary database, so that memory does not
+    grow with their number. That takes about 1 KB for each file in the temporary directory of the host, which the
+    environment variable E(TMPDIR) names, else C(/var/tmp); no content is ever written there.
 seealso:
   - module: adt.assets.asset_compare
   - module: adt.assets.asset_fetch
