@@ -20,6 +20,7 @@ from ._backup import Backup, SourceError, parse_time
 from ._directory import NOTHING
 from ._members import parts_of, show
 from ._restic import Restic, ResticError, repository_of
+from ._shelf import Kind, Shelf
 from ._store import Store
 from ._tar import DIRECTORY, FILE, SYMLINK, Raw, Reader, entries
 
@@ -46,6 +47,11 @@ class Node(NamedTuple):
     kind: str
     size: int
     mtime: int
+
+
+NODES: Kind[Node] = Kind(3, tuple, lambda name, row: Node._make(row))
+# In place of one that has come.
+TAKEN = Node("", 0, 0)
 
 
 def parse_place(src: str) -> Place:
@@ -80,30 +86,30 @@ class Snapshot:
         self._size, self._read = 0, 0
 
     def entries(self, read: bool = True) -> Iterator[tuple[Raw, Reader]]:
-        left = self._listed()
+        nodes, root = self._listed(), b"/".join(self.root)
+        top, nodes[root.decode()] = nodes[root.decode()], TAKEN
         # dump has no entry for the directory itself.
-        top = left.pop(b"/".join(self.root))
-        yield Raw(b"/".join(self.root), top.kind, 0, 0, 0, 0, top.mtime), NOTHING
+        yield Raw(root, top.kind, 0, 0, 0, 0, top.mtime), NOTHING
         unreadable = 0
         with closing(self._restic.dump(self._id, self._top)) as pieces:
             for raw, reader in entries(self._counted(pieces)):
                 if _is_text(raw.name):
-                    yield as_listed(raw, left.pop(raw.name.rstrip(b"/"), None)), reader
+                    name = raw.name.rstrip(b"/").decode()
+                    node, nodes[name] = nodes.get(name), TAKEN
+                    yield as_listed(raw, node if node != TAKEN else None), reader
                 else:
                     unreadable += 1  # it has another name in the listing; whoever takes it refuses it
                     yield raw, reader
+        left = [name for name, node in nodes.items() if node != TAKEN]
         if len(left) > unreadable:
-            raise SourceError(
-                f"lacks {len(left)} of the files that it should have, such as {show(min(left))!r}: run again"
-            )
+            raise SourceError(f"lacks {len(left)} of the files that it should have, such as {left[0]!r}: run again")
 
-    def _listed(self) -> dict[bytes, Node]:
+    def _listed(self) -> Shelf[Node]:
         """The asset directory and all that is in it, by the names that dump has."""
         with _unreadable():
-            nodes = {
-                each["path"].lstrip("/").encode(): node_of(each) for each in self._restic.nodes(self._id, self._top)
-            }
-        top = nodes.get(b"/".join(self.root))
+            listed = self._restic.nodes(self._id, self._top)
+            nodes = Shelf(NODES, ((each["path"].lstrip("/"), node_of(each)) for each in listed))
+        top = nodes.get(b"/".join(self.root).decode())
         if top is None:
             raise SourceError(
                 f"has no directory {self._top!r} (archive_path), so there is nothing to copy: look at what it "
