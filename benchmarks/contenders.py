@@ -181,13 +181,18 @@ def upload(task: Task) -> Run:
     return measure([floor(task, "upload", f"{task.work}/tree/images", task.bucket)], {**PATHS, **task.place.env})
 
 
+def put(task: Task) -> Run:
+    """A floor: as many bytes are put under the same names, from memory."""
+    return measure([floor(task, "put", f"{task.work}/tree/images", task.bucket)], {**PATHS, **task.place.env})
+
+
 def floor(task: Task, *words: str) -> list[str]:
     return [sys.executable, str(FLOORS), task.endpoint, *words]
 
 
 OURS, BOTO3, UPLOAD = "asset_sync", "asset_sync without obstore", "floor: upload only"
 RCLONE, S3_SYNC, AWS, S5CMD = "rclone copy, tar, rclone sync", "aws s3 cp, tar, s3_sync", "aws s3", "s5cmd"
-FETCH = "floor: fetch and inflate"
+FETCH, PUT = "floor: fetch and inflate", "floor: put from memory"
 CONTENDERS: dict[str, Contender] = {
     OURS: asset_sync,
     BOTO3: with_boto3,
@@ -198,8 +203,9 @@ CONTENDERS: dict[str, Contender] = {
     S3_SYNC: s3_sync,
     FETCH: fetch_and_inflate,
     UPLOAD: upload,
+    PUT: put,
 }
 SHORT = {
     "ours": OURS, "boto3": BOTO3, "rclone": RCLONE, "extract": "rclone archive extract", "s5cmd": S5CMD, "aws": AWS,
-    "s3_sync": S3_SYNC, "fetch": FETCH, "upload": UPLOAD,
+    "s3_sync": S3_SYNC, "fetch": FETCH, "upload": UPLOAD, "put": PUT,
 }  # fmt: skip

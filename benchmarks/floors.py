@@ -5,12 +5,15 @@
 
 floors.py ENDPOINT fetch s3://BUCKET/KEY      # read an archive and unpack it, write nothing
 floors.py ENDPOINT upload FOLDER BUCKET       # put the files of a folder, check nothing
+floors.py ENDPOINT put FOLDER BUCKET          # put as many bytes under the same names from memory, read no file
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,6 +25,7 @@ from ansible_collections.adt.assets.plugins.module_utils._remote import RemoteFi
 from ansible_collections.adt.assets.plugins.module_utils._store import Store, client_config
 
 CONNECTIONS = 32
+MEMORY = 1 << 20  # more than the largest file that is put from memory
 
 
 def fetch(store: Store, src: str) -> None:
@@ -33,12 +37,12 @@ def fetch(store: Store, src: str) -> None:
         pass
 
 
-def upload(store: Store, folder: Path, bucket: str) -> None:
-    """Put every file."""
+def upload(store: Store, folder: Path, bucket: str, body: Callable[[Path], bytes]) -> None:
+    """Put every file, with what ``body`` has for it."""
     there = store.obstore(bucket)
 
     def put(path: Path) -> None:
-        obstore.put(there, path.relative_to(folder).as_posix(), path.read_bytes(), use_multipart=False)
+        obstore.put(there, path.relative_to(folder).as_posix(), body(path), use_multipart=False)
 
     paths = [path for path in folder.rglob("*") if path.is_file()]
     started = time.monotonic()
@@ -49,13 +53,16 @@ def upload(store: Store, folder: Path, bucket: str) -> None:
 
 
 def main() -> None:
-    """Do one of the halves."""
+    """Do one of the halves, or the put alone."""
     endpoint, what, *words = sys.argv[1:]
     store = Store(boto3.client("s3", endpoint_url=endpoint, config=client_config("auto")))
     if what == "fetch":
         fetch(store, words[0])
+    elif what == "upload":
+        upload(store, Path(words[0]), words[1], Path.read_bytes)
     else:
-        upload(store, Path(words[0]), words[1])
+        noise = os.urandom(MEMORY)
+        upload(store, Path(words[0]), words[1], lambda path: noise[: path.stat().st_size])
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from report import AGAIN, Case, Results
 GUIDE = Path(__file__).resolve().parent.parent / "docs/docsite/rst/guide_speed.rst"
 FAST = ["ours", "boto3", "rclone", "s5cmd"]
 EVERYONE = list(SHORT)
-PEERS = [name for name in EVERYONE if name not in ("fetch", "upload")]
+PEERS = [name for name in EVERYONE if SHORT[name] not in report.FLOORS]
 DIRECTORY = "directory of 100,000 files"
 # Corpus, place, delay in milliseconds, and who takes part.
 CASES = [
@@ -203,6 +203,7 @@ def page(results: Results) -> str:
     return "\n".join([
         f"Measured on {machine()}, client and server on the same machine.\n",
         report.targets_table(report.targets(results)),
+        report.limits(results),
         report.table(results),
         report.requests_table(results),
     ])  # fmt: skip

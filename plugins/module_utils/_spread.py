@@ -91,7 +91,7 @@ def overlay(maps: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
 def twins(buckets: Sequence[str], listings: Sequence[Mapping[str, Listed]]) -> dict[str, list[str]]:
     """Keys that lie in several buckets, with those. Markers aren't meant: each bucket has those of its directories."""
     found: dict[str, list[str]] = {}
-    for at, listing in enumerate(listings):
+    for at, listing in enumerate(listings[:-1]):
         for key in listing:
             if key not in found and not key.endswith("/") and any(key in other for other in listings[at + 1 :]):
                 found[key] = [bucket for bucket, other in zip(buckets, listings) if key in other]

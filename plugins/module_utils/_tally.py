@@ -107,6 +107,9 @@ def add_up(tallies: Sequence[Tally]) -> dict[str, dict[str, int]]:
 
 def sample(there: Iterable[Listed]) -> str | None:
     """A key that every client can read, for those who want to see whether a mount works."""
-    fit = (listed.key for listed in there if listed.size and not listed.key.endswith(LINK_SUFFIX))
-    # Webservers often refuse dotfiles.
-    return min((key for key in fit if not is_awkward(key)), key=lambda key: ("/." in f"/{key}", key), default=None)
+    best: tuple[bool, str] | None = None
+    for listed in there:
+        rank = ("/." in f"/{listed.key}", listed.key)  # webservers often refuse dotfiles
+        if (best is None or rank < best) and listed.size and not listed.key.endswith(LINK_SUFFIX):
+            best = best if is_awkward(listed.key) else rank
+    return best[1] if best else None

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.adt.assets.plugins.module_utils._tally import ACTIONS, KEYS_SHOWN, Tally, add_up
+from ansible_collections.adt.assets.plugins.module_utils._store import Listed
+from ansible_collections.adt.assets.plugins.module_utils._tally import ACTIONS, KEYS_SHOWN, Tally, add_up, sample
 
 
 def test_a_summary_has_counts_and_bytes_of_every_action():
@@ -39,3 +40,11 @@ def test_what_is_kept_is_named_up_to_a_number():
     for number in reversed(range(KEYS_SHOWN + 7)):
         tally.add("kept", f"{number:03}", 1)
     assert (tally.kept[0], len(tally.kept), tally.wrote) == ("000", KEYS_SHOWN, False)
+
+
+def test_the_sample_is_the_first_key_that_every_client_can_read_and_a_dotfile_only_where_there_is_nothing_else():
+    unfit = [Listed("a//b", 1, "", ""), Listed("0", 0, "", ""), Listed("a.rclonelink", 1, "", "")]
+    dotfiles = [Listed(".b", 1, "", ""), Listed("0/.a", 1, "", "")]
+    assert sample(unfit) is None
+    assert sample([*unfit, *dotfiles]) == ".b"
+    assert sample([*dotfiles, Listed("c", 1, "", ""), *unfit, Listed("b", 1, "", "")]) == "b"
