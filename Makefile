@@ -28,7 +28,7 @@ units: setup ## Only the unit tests
 sanity: setup ## Only ansible-test sanity
 	@$(RUN) python tests/all.py sanity
 
-soak: setup ## Full counts: cutover and way back killed before every step, drained 200 times while files are written, 500 changes told, 10,000 faults, 500 kills and 400 races of a sync, 100 backups by five webservers at once
+soak: setup ## Full counts: cutover and way back killed before every step, drained 200 times while files are written, 500 changes told, 10,000 faults, 500 kills and 400 races of a sync, 100,000 files there and back, 100 backups by five webservers at once
 	@$(RUN) ADT_SOAK=1 python tests/all.py soak-s3 molecule-deploy molecule-asset_mount molecule-wordpress molecule-webroot_backup
 
 capabilities: setup ## Measure what each mount tool can do, and write it into the guide

@@ -124,7 +124,7 @@ def stages() -> list[Stage]:
             "soak-s3",
             LONG,
             "-s",
-            *(f"tests/s3/test_{of}.py" for of in ("injections", "kills", "races", "turns")),
+            *(f"tests/s3/test_{of}.py" for of in ("injections", "kills", "races", "turns", "many")),
             bed=True,
         ),
         pytest("bed", "bed", "tests/bed", bed=True),
