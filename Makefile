@@ -37,7 +37,7 @@ capabilities: setup ## Measure what each mount tool can do, and write it into th
 bench: setup ## Compare the sync engine with all that does the same work, on a running test bed, and write it into the guide
 	@$(RUN) python benchmarks/sync.py
 
-bench-pages: setup ## Compare a WordPress in a bucket with one on disk, on a running test bed
+bench-pages: setup ## Compare a WordPress in a bucket with one on disk, on a running test bed, and write it into the guide
 	@$(RUN) python benchmarks/pages.py
 
 bench-webroots: setup ## Measure how soon an edit is on the other webservers, on a running test bed with three

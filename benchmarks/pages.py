@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How much slower a real WordPress answers with files in a bucket than from a local disk, and what that asks of S3.
 
+Writes the guide when all ways were measured.
+
 Needs a bed (``make bed-up``). The site of the scenario ``wordpress`` is deployed in each way that there is; the same
 webserver serves a copy of it from its disk at another port. Both are asked in turns: what else the machine does meets
 both. Cold: nothing is in the mount's cache or PHP's. The requests to S3 hold those of the watch.
@@ -27,10 +29,12 @@ TOP = Path(__file__).resolve().parent.parent
 os.environ.setdefault("ADT_BED", "test")
 
 import editor
+import rst
 from lab import TESTS
 from scenario import BED
 from wordpress import WordPress
 
+GUIDE = TOP / "docs/docsite/rst/guide_mount_tools.rst"
 HOST = "web1"
 LOCAL_PORT = 81
 PAGES = {"front page": "", "wp-admin": "wp-admin/index.php", "media library": "wp-admin/upload.php?mode=list"}
@@ -143,36 +147,60 @@ def p95(times: list[float]) -> float:
     return quantiles(times, n=20)[-1]
 
 
-def measure(way: Way, mounted: WordPress, local: WordPress, pages: dict[str, str], views: int) -> None:
-    """Print the rows of one way."""
-    print(f"  first page, cold: {cold(way, mounted):.2f} s; S3 requests a minute without any page: {idle():.0f}")
+class Figures(NamedTuple):
+    """What one way takes: of the first page, and between pages; and a row for each page."""
+
+    cold: float
+    idle: float
+    pages: list[list[str]]
+
+
+def measure(way: Way, mounted: WordPress, local: WordPress, pages: dict[str, str], views: int) -> Figures:
+    """All figures of a way that is deployed."""
+    first, between, rows = cold(way, mounted), idle(), []
     for name, page in pages.items():
         here, there = warm((local, mounted), page, views)
         asked = requests_per_thousand(mounted, page, views)
-        print(
-            f"  {name:<14} {median(here) * 1000:7.0f} {median(there) * 1000:8.0f} {median(there) / median(here):6.2f}"
-            f" {p95(here) * 1000:10.0f} {p95(there) * 1000:8.0f} {p95(there) / p95(here):6.2f} {asked:12.0f}",
-            flush=True,
-        )
+        row = [name]
+        for figure in (median, p95):
+            row += [f"{figure(here) * 1000:.0f}", f"{figure(there) * 1000:.0f}", f"{figure(there) / figure(here):.2f}"]
+        rows.append([*row, f"{asked:.0f}"])
+        print(" | ".join(rows[-1]), file=sys.stderr, flush=True)
+    return Figures(first, between, rows)
+
+
+def tables(measured: dict[str, Figures]) -> str:
+    """What is printed, and written into the guide."""
+    head = ["Way", "Page", "Median ms: local", "mounted", "Ratio", "p95 ms: local", "mounted", "Ratio"]
+    rows = [[title, *row] for title, figures in measured.items() for row in figures.pages]
+    besides = [[title, f"{figures.cold:.2f}", f"{figures.idle:.0f}"] for title, figures in measured.items()]
+    return "\n".join([
+        rst.table([*head, "S3 requests for 1,000 views"], rows),
+        rst.table(["Way", "First page, cold: seconds", "S3 requests a minute without any page"], besides),
+    ])  # fmt: skip
 
 
 def main() -> None:
-    """Deploy in each way, measure, print."""
+    """Deploy in each way, measure, print, and write the guide when all were measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--views", type=int, default=100, help="of each page, from each place")
     parser.add_argument("--only", nargs="+", choices=WAYS, default=list(WAYS), help="the ways to deploy (all)")
     options = parser.parse_args()
     prepare()
-    print("warm pages, ms   median: local  mounted  ratio   p95: local  mounted  ratio  S3 per 1,000")
+    measured = {}
     for title in options.only:
         way = WAYS[title]
         deploy(way)
         mounted = WordPress(BED.address(HOST), editor.SITE)
         mounted.log_in()
         local = WordPress(f"{BED.address(HOST)}:{LOCAL_PORT}", editor.SITE, mounted.cookies)
-        print(f"{title}:")
-        measure(way, mounted, local, {**PAGES, "picture": picture()}, options.views)
+        print(f"{title}:", file=sys.stderr, flush=True)
+        measured[title] = measure(way, mounted, local, {**PAGES, "picture": picture()}, options.views)
     BED.on(HOST, "rm -rf /srv/local /etc/nginx/sites-enabled/local.conf && systemctl reload nginx")
+    text = tables(measured)
+    print(text)
+    if set(measured) == set(WAYS):
+        rst.write_between(GUIDE, "make bench-pages", text)
 
 
 def picture() -> str:
