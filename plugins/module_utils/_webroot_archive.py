@@ -17,7 +17,7 @@ import re
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import IO, NamedTuple, cast
 
 from ._backup import SourceError
@@ -62,6 +62,15 @@ def dated(time: str) -> str:
 def outlived_archives(keys: Sequence[str], keep: int) -> list[str]:
     """Pure. The dated ones beyond the newest ``keep``; what others have left in the bucket is theirs."""
     return sorted(key for key in keys if _DATED.fullmatch(key))[:-keep]
+
+
+def unfinished(keys: Iterable[str], time: str) -> set[str]:
+    """Pure. Of the keys that are being uploaded those of older backups, which only a run that was killed has left.
+
+    ``time`` is that of the backup whose turn it is: nobody else stores archives of its period meanwhile. Uploads below
+    the name that the toolkit has, too, may be the toolkit's.
+    """
+    return {key for key in keys if _DATED.fullmatch(key) and key < dated(time)}
 
 
 def tar_command(webroot: Webroot) -> list[str]:
@@ -122,3 +131,16 @@ def forget_archives(store: Store, bucket: str, keep: int) -> None:
     for key in outlived_archives([listed.key for listed in store.list(bucket, NAME)], keep):
         with store.errors(f"can't delete {bucket}/{key}"):
             store.client.delete_object(Bucket=bucket, Key=key)
+
+
+def forget_unfinished(store: Store, bucket: str, time: str) -> None:
+    """Have the store throw away what runs before the backup of a time were killed over: it would keep (and charge for)
+    the parts for ever, and lists them nowhere else. Raises StoreError.
+    """
+    with store.errors(f"can't look for unfinished uploads in {bucket}"):
+        pages = store.client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=f"{NAME}.")
+        found = [(each["Key"], each["UploadId"]) for page in pages for each in page.get("Uploads", [])]
+        ours = unfinished((key for key, _upload in found), time)
+        for key, upload in found:
+            if key in ours:
+                store.client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)

@@ -46,7 +46,7 @@ from ._catalog import Catalog
 from ._names import exclude_patterns
 from ._restic import FOLDER, UNREADABLE, Restic, ResticError, repository_of, summary
 from ._store import Store, StoreError, client_config
-from ._webroot_archive import Webroot, forget_archives, store_archive
+from ._webroot_archive import Archived, Webroot, forget_archives, forget_unfinished, store_archive
 
 with suppress(ImportError):  # the program runs where asset_runtime has provided it
     import boto3
@@ -251,6 +251,7 @@ def archive(site: Site, made: Announced) -> dict[str, Any]:
     try:
         archived = store_archive(site.store, bucket, webroot, made.time)
         forget_archives(site.store, bucket, settings.keep.get(made.period, KEEP[made.period]))
+        archived = _forget_unfinished(site.store, bucket, made.time, archived)
     except (SourceError, StoreError, OSError) as error:
         reason = str(error)
     except KeyboardInterrupt:
@@ -258,6 +259,15 @@ def archive(site: Site, made: Announced) -> dict[str, Any]:
     else:
         return {"archive": archived._asdict()}
     return {"error": f"the backup is announced, but its archive in {bucket} isn't as it should be: {reason}"}
+
+
+def _forget_unfinished(store: Store, bucket: str, time: str, archived: Archived) -> Archived:
+    """Some stores can't list uploads, which makes no archive worse: then it is only noted."""
+    try:
+        forget_unfinished(store, bucket, time)
+    except StoreError as error:
+        return archived._replace(notes=[*archived.notes, str(error)])
+    return archived
 
 
 # ---------------------------------------------------------------- the repository

@@ -6,14 +6,23 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import signal
+import subprocess
+import sys
 import tarfile
+import time
+from types import SimpleNamespace
 
 import pytest
+from conftest import module_path
 from faulty import FaultyStore
 from test_catalog import open_store
 
+from ansible_collections.adt.assets.plugins.module_utils import _webroot_backup
 from ansible_collections.adt.assets.plugins.module_utils._backup import SourceError
+from ansible_collections.adt.assets.plugins.module_utils._backups import Announced
 from ansible_collections.adt.assets.plugins.module_utils._store import StoreError
 from ansible_collections.adt.assets.plugins.module_utils._webroot_archive import (
     NAME,
@@ -27,6 +36,16 @@ TIMES = [f"2026-11-23T{hour:02}:17:00Z" for hour in range(5)]
 SIZE = 20_000_000  # three parts
 # A tar that writes half an archive first.
 CUT = 'head -c 20000000 /dev/urandom; echo "tar: ./x: Cannot open: Permission denied" >&2; exit 2'
+
+
+# A process of its own that stores an archive, to be killed.
+STORER = """
+import json, sys
+from test_catalog import open_store
+from ansible_collections.adt.assets.plugins.module_utils._webroot_archive import Webroot, store_archive
+options, bucket, webroot, time = json.load(sys.stdin)
+store_archive(open_store(options), bucket, Webroot(*webroot), time)
+"""
 
 
 @pytest.fixture
@@ -118,3 +137,54 @@ def test_i5_an_upload_that_breaks_leaves_nothing(client, hourly, webroot, s3_opt
     proxy.close()
     assert proxy.injected["500"] > 0
     assert keys(client, hourly) == [] and uploads(client, hourly) == []
+
+
+def killed_over_an_archive(client, bucket, options, webroot, when):
+    """Kill a process that stores an archive once the store has a part of it; the upload that it leaves."""
+    path = f"{module_path()}{os.pathsep}{os.path.dirname(__file__)}"
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": path}
+    with subprocess.Popen([sys.executable, "-c", STORER], env=env, stdin=subprocess.PIPE, text=True) as process:
+        process.stdin.write(json.dumps([options, bucket, webroot, when]))
+        process.stdin.close()
+        end = time.monotonic() + 30
+        while not any(parts(client, bucket, each) for each in uploads(client, bucket)):
+            assert process.poll() is None and time.monotonic() < end
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+    (left,) = uploads(client, bucket)
+    return left["UploadId"]
+
+
+def parts(client, bucket, upload):
+    return client.list_parts(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"]).get("Parts", [])
+
+
+def archive(bucket, webroot, store, when):
+    """What the program says of the archive of a backup."""
+    settings = SimpleNamespace(archive=bucket.removesuffix("-hourly"), keep={})
+    made = Announced("hourly", when, "1" * 64, "web1", [webroot.path], ["large.bin"], 8, 100, "0.18.0")
+    return _webroot_backup.archive(SimpleNamespace(settings=settings, store=store), made)
+
+
+def test_what_a_killed_archive_left_goes_with_the_next_and_uploads_of_others_stay(
+    client, hourly, webroot, store, s3_options, broken_tar, monkeypatch
+):
+    broken_tar("head -c 20000000 /dev/urandom; while echo; do sleep 0.1; done")
+    killed = killed_over_an_archive(client, hourly, s3_options, webroot, TIMES[0])
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    others = {
+        client.create_multipart_upload(Bucket=hourly, Key=key)["UploadId"]
+        for key in (NAME, f"{NAME}.BACKUP", dated(TIMES[3]), f"old/{dated(TIMES[0])}")
+    }
+    assert archive(hourly, webroot, store, TIMES[1])["archive"]["notes"] == []
+    left = uploads(client, hourly)
+    for each in left:
+        client.abort_multipart_upload(Bucket=hourly, Key=each["Key"], UploadId=each["UploadId"])
+    assert {each["UploadId"] for each in left} == others and killed not in others
+
+
+def test_a_store_that_lists_no_uploads_gets_its_archive_and_a_note(hourly, webroot, s3_options):
+    proxy = FaultyStore(s3_options["endpoint_url"], {("skew", "GET"): 1.0}, only="uploads")
+    told = archive(hourly, webroot, open_store({**s3_options, "endpoint_url": proxy.url}), TIMES[1])
+    proxy.close()
+    assert "can't look for unfinished uploads" in told["archive"]["notes"][0]

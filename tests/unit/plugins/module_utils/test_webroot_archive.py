@@ -13,6 +13,7 @@ from ansible_collections.adt.assets.plugins.module_utils._webroot_archive import
     dated,
     outlived_archives,
     tar_command,
+    unfinished,
 )
 
 KEYS = [dated(f"2026-11-{day:02}T02:27:00Z") for day in range(1, 6)]
@@ -27,6 +28,11 @@ def test_the_oldest_go_and_what_others_have_left_stays():
     assert outlived_archives([*others, *reversed(KEYS)], 3) == KEYS[:2]
     assert outlived_archives([*others, *KEYS], 5) == []
     assert outlived_archives(others, 1) == []
+
+
+def test_only_uploads_of_older_backups_are_left_by_killed_runs():
+    others = [NAME, f"{NAME}.BACKUP", f"{NAME}.20261101T022700Z.BACKUP", f"old/{KEYS[0]}"]
+    assert unfinished([*others, *KEYS], "2026-11-03T02:27:00Z") == set(KEYS[:2])
 
 
 def test_archives_are_found_by_when_they_were_stored():
