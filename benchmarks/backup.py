@@ -45,18 +45,21 @@ TAR, RSYNC = "tar, gzip, upload by boto3", "rsync to the same disk"
 RESTORE = """
 import json, sys
 from pathlib import Path
+from adt_assets._progress import Work
 from adt_assets._restore import Order, restore
 from adt_assets._webroot_backup import Settings, open_site
 settings = Settings(**json.loads(Path(sys.argv[1]).read_text()))
 announced = json.loads(Path(settings.results, "now-hourly.json").read_text())["announced"]
-restore(open_site(settings).restic, Order(announced["snapshot"], settings.webroot, (), sys.argv[2], False))
+order = Order(announced["snapshot"], settings.webroot, (), sys.argv[2], False)
+restore(open_site(settings, Work()).restic, order, Work())
 """
 STREAM = """
 import json, shutil, sys
 from pathlib import Path
+from adt_assets._progress import Work
 from adt_assets._webroot_backup import Settings, open_site
 settings = Settings(**json.loads(Path(sys.argv[1]).read_text()))
-client = open_site(settings).store.client
+client = open_site(settings, Work()).store.client
 if sys.argv[2] == "up":
     client.upload_fileobj(sys.stdin.buffer, settings.bucket, "bench.tar.gz")
 else:

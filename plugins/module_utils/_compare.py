@@ -13,12 +13,13 @@ from ._catalog import Catalog
 from ._crew import Crew
 from ._decide import Entry
 from ._download import known_digest
-from ._feed import check_first, feed
+from ._feed import count_on, feed, look_through
 from ._inflate import Limits
 from ._large import content_of, pieces
 from ._manifest import Synced
 from ._members import Member, Rules, parse_root
 from ._pipeline import saved_conflicts
+from ._progress import Amount, Count, Work, on_file, told
 from ._source import SourceOptions, open_source
 from ._store import Listed, Store
 from ._tally import sample
@@ -46,6 +47,7 @@ class Question(NamedTuple):
     read: bool
     accept_history: bool
     accept_kept: bool
+    progress_file: str
 
 
 class Has(NamedTuple):
@@ -73,8 +75,10 @@ class _Digests:
     def __init__(self, crew: Crew) -> None:
         self._crew = crew
         self.found: dict[str, Has] = {}
+        self.count = Count()
 
     def take(self, member: Member, reader: Reader) -> None:
+        self.count.add(member.size)
         if member.size > SMALL_MAX:
             content = content_of([md5(body) for body in pieces(reader, member.size)])
             self.found[member.key] = Has(member.size, content.digest)
@@ -89,7 +93,13 @@ class _Digests:
 
 def run(question: Question, store: Store, warn: Callable[[str], None]) -> dict[str, Any]:
     """Compare. Raises SourceError and StoreError when either side can't be read."""
-    started = time.monotonic()
+    started, work = time.monotonic(), Work()
+    with told(on_file(work, question.progress_file)):
+        found = _compare(question, store, warn, work)
+    return {**found, "seconds": round(time.monotonic() - started, 3)}
+
+
+def _compare(question: Question, store: Store, warn: Callable[[str], None], work: Work) -> dict[str, Any]:
     catalog = Catalog(store, question.catalog)
     root = parse_root(question.archive_path)
     source = open_source(SourceOptions(question.src, root, "", question.limits, question.src_password), store)
@@ -97,11 +107,12 @@ def run(question: Question, store: Store, warn: Callable[[str], None]) -> dict[s
     crew = Crew(question.workers, BUDGET)
     try:
         rules = Rules(source.root, question.symlinks)
-        check_first(source, rules)
+        look_through(source, rules, work)
         digests = _Digests(crew)
+        count_on(source, work, "reading the backup", digests.count.amount)
         survey = feed(source, rules, digests)
         crew.wait()
-        held = _bucket_digests(digests.found, union, _BucketReader(union, crew, question.read))
+        held = _bucket_digests(digests.found, union, _BucketReader(union, crew, question.read), work)
     finally:
         crew.end()
     directories = {f"{path}/" for path in survey.directories}
@@ -121,18 +132,18 @@ def run(question: Question, store: Store, warn: Callable[[str], None]) -> dict[s
         findings = excuse(findings, lambda key: was_kept(union.entries.get(key)))
     if union.twins:
         warn(union.twins)
-    return {**_result(findings, digests.found, union.there, question), "seconds": round(time.monotonic() - started, 3)}
+    return _result(findings, digests.found, union.there, question)
 
 
-def _bucket_digests(wanted: dict[str, Has], union: Union, reader: _BucketReader) -> dict[str, Has]:
+def _bucket_digests(wanted: dict[str, Has], union: Union, reader: _BucketReader, work: Work) -> dict[str, Has]:
     """What the buckets hold under the keys that the source has: by ETag and manifest, or by reading."""
-    for key, has in wanted.items():
-        listed = union.there.get(key)
-        if listed is None:
-            continue
-        digest = "" if reader.always else known_digest(listed, union.entries.get(key))
-        if digest or (listed.size != has.size and not reader.always):
-            reader.held[key] = Has(listed.size, digest)
+    there = [listed for key in wanted if (listed := union.there.get(key))]
+    whole = Amount(len(there), sum(listed.size for listed in there))
+    work.go_on("comparing with the bucket", reader.count.amount, whole)
+    for listed in there:
+        digest = "" if reader.always else known_digest(listed, union.entries.get(listed.key))
+        if digest or (listed.size != wanted[listed.key].size and not reader.always):
+            reader.hold(listed, digest)
         else:
             reader.look(listed)
     reader.crew.wait()
@@ -147,6 +158,11 @@ class _BucketReader:
         self.crew = crew
         self.always = always
         self.held: dict[str, Has] = {}
+        self.count = Count()
+
+    def hold(self, listed: Listed, digest: str) -> None:
+        self.held[listed.key] = Has(listed.size, digest)
+        self.count.add(listed.size)
 
     def look(self, listed: Listed) -> None:
         self.crew.claim(min(listed.size, SMALL_MAX))
@@ -154,9 +170,9 @@ class _BucketReader:
 
     def _look(self, listed: Listed) -> None:
         try:
-            self.held[listed.key] = Has(listed.size, self._union.of(listed.key).digest(listed))
+            self.hold(listed, self._union.of(listed.key).digest(listed))
         except Raced:
-            self.held[listed.key] = Has(listed.size, "changed while it was read")
+            self.hold(listed, "changed while it was read")
         self.crew.free(min(listed.size, SMALL_MAX))
 
 

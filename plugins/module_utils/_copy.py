@@ -19,7 +19,7 @@ from ._decide import Entry, is_ours
 from ._download import known_digest
 from ._manifest import Change
 from ._pipeline import dated, tail
-from ._progress import Amount, Progress, Status, Work, told
+from ._progress import Amount, Progress, Status, Work, on_file, told
 from ._scene import Known, know, owned_bucket
 from ._spread import Holding, gather, overlay, spread, twins_warning
 from ._store import Listed, Store
@@ -27,6 +27,7 @@ from ._tally import Tally, add_up
 from ._upload import Raced, Uploader
 
 ACTIONS = ("copied", "updated", "unchanged", "removed", "raced")
+DEALT = ("copied", "updated", "unchanged")
 CHANGES = ("copied", "updated", "removed")
 
 
@@ -40,6 +41,7 @@ class Move(NamedTuple):
     catalog: str
     workers: int
     check: bool
+    progress_file: str
 
 
 class Old(NamedTuple):
@@ -72,7 +74,13 @@ class New(NamedTuple):
 
 def run(move: Move, store: Store, warn: Callable[[str], None]) -> dict[str, Any]:
     """Do it. Raises SourceError and StoreError; the old buckets are never changed, and another run converges."""
-    started = time.monotonic()
+    started, work = time.monotonic(), Work()
+    with told(on_file(work, move.progress_file)):
+        result = _run(move, store, warn, work)
+    return {**result, "seconds": round(time.monotonic() - started, 3)}
+
+
+def _run(move: Move, store: Store, warn: Callable[[str], None], work: Work) -> dict[str, Any]:
     catalog = Catalog(store, move.catalog)
     owners = [catalog.require_owner(bucket, move.site, move.directory) for bucket in move.from_buckets]
     to_owners = [owned_bucket(catalog, bucket, move.site, move.directory, move.check) for bucket in move.buckets]
@@ -84,14 +92,13 @@ def run(move: Move, store: Store, warn: Callable[[str], None]) -> dict[str, Any]
     for bucket, owner, (wanted, entries) in zip(move.buckets, to_owners, homes):
         known, uploader = know(catalog, bucket, owner), Uploader(store, bucket, conditional)
         news.append(New(bucket, known, wanted, entries, uploader, Tally(ACTIONS, CHANGES), {}))
-    learns = _Copy(move, catalog, old, news).run()
+    learns = _Copy(move, catalog, old, news).run(work)
     _warn(move, old, news, warn)
     return {
         "changed": any(new.tally.wrote for new in news) or any(learns),
         "complete": not any(new.tally.count("raced") for new in news),
         "summary": {**add_up([new.tally for new in news]), "retried": store.retries()},
         "diff": [new.tally.diff(new.bucket, learned) for new, learned in zip(news, learns)],
-        "seconds": round(time.monotonic() - started, 3),
     }
 
 
@@ -134,10 +141,10 @@ class _Copy:
         self._side = Uploader(catalog.store, catalog.bucket, False)
         self._replaced = f"replaced/{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
 
-    def run(self) -> list[bool]:
-        """For each new bucket whether its manifest changes (or would)."""
-        progresses = [] if self._move.check else [self._progress(new) for new in self._news]
-        with told(progresses):
+    def run(self, work: Work) -> list[bool]:
+        """For each new bucket whether its manifest changes (or would). ``work``: all of them together."""
+        self._count_on(self._news, work)
+        with told([] if self._move.check else [self._progress(new) for new in self._news]):
             crew = Crew(self._move.workers, 0)
             try:
                 self._remove_surplus(crew)
@@ -147,12 +154,17 @@ class _Copy:
                 crew.end()
 
     def _progress(self, new: New) -> Progress:
-        work, actions, tally = Work(), ("copied", "updated", "unchanged"), new.tally
-        work.phase = "copying"
-        work.done = lambda: Amount(tally.count(*actions), tally.size(*actions))
-        whole = Amount(len(new.wanted), sum(wanted.size for wanted in new.wanted.values()))
-        work.whole = lambda: whole
+        work = Work()
+        self._count_on([new], work)
         return Progress(work, Status(self._catalog, new.bucket))
+
+    @staticmethod
+    def _count_on(news: Sequence[New], work: Work) -> None:
+        def done() -> Amount:
+            return Amount(sum(new.tally.count(*DEALT) for new in news), sum(new.tally.size(*DEALT) for new in news))
+
+        sizes = [wanted.size for new in news for wanted in new.wanted.values()]
+        work.go_on("copying", done, Amount(len(sizes), sum(sizes)))
 
     def _remove_surplus(self, crew: Crew) -> None:
         """Before anything is copied, as a file can stand where a directory is to be."""

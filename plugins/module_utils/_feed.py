@@ -10,6 +10,7 @@ from typing import Protocol
 
 from ._directory import NOTHING
 from ._members import Member, Rules
+from ._progress import Amount, Count, Work
 from ._source import Source, naming
 from ._survey import Survey
 from ._tar import SYMLINK, Reader
@@ -38,6 +39,31 @@ def check_first(source: Source, rules: Rules, found: Callable[[Member], None] = 
             survey.finish()
             for member in (*survey.links, *survey.empty_directories()):
                 found(member)
+
+
+def look_through(source: Source, rules: Rules, work: Work, has: Callable[[str], bool] = lambda key: True) -> None:
+    """check_first(), and how much there is of the keys that are wanted, where the source can be read twice."""
+    count = Count()
+
+    def found(member: Member) -> None:
+        if has(member.key):
+            count.add(member.size)
+
+    work.go_on("looking through the backup", count.amount)
+    check_first(source, rules, found)
+    work.whole = lambda: count.amount() if source.two_passes else None
+
+
+def count_on(source: Source, work: Work, phase: str, done: Callable[[], Amount]) -> None:
+    """After look_through(): from here on members are done one by one."""
+
+    def guess() -> Amount | None:
+        part = source.part_read()
+        return Amount(*(round(number / part) for number in done())) if part else None
+
+    work.done, work.phase = done, phase
+    if not source.two_passes:
+        work.whole, work.estimated = guess, True
 
 
 def feed(source: Source, rules: Rules, taker: Taker) -> Survey:

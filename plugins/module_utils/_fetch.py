@@ -20,6 +20,7 @@ from ._download import Object, known_digest
 from ._large import content_of
 from ._members import LINK_SUFFIX, link_problem
 from ._names import within
+from ._progress import Amount, Count, Work, on_file, told
 from ._store import Listed, Store, StoreError
 from ._tally import KEYS_SHOWN, sample
 from ._tree import Attributes, Tree, is_leftover, path_problem
@@ -53,6 +54,7 @@ class Errand(NamedTuple):
     check: bool
     only: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    progress_file: str = ""
 
     def concerns(self, path: str) -> bool:
         """Whether the errand is about a path."""
@@ -121,26 +123,31 @@ def _first_file_above(path: str, found: dict[str, Wish]) -> str:
 
 def run(errand: Errand, store: Store, warn: Callable[[str], None]) -> dict[str, Any]:
     """Do it. Raises SourceError and StoreError; every file is then as it was, or as the bucket has it."""
-    started = time.monotonic()
+    started, work = time.monotonic(), Work()
+    with told(on_file(work, errand.progress_file)):
+        result = _run(errand, store, warn, work)
+    return {**result, "seconds": round(time.monotonic() - started, 3)}
+
+
+def _run(errand: Errand, store: Store, warn: Callable[[str], None], work: Work) -> dict[str, Any]:
     union = Union(Catalog(store, errand.catalog), errand.buckets, errand.site, errand.directory)
     wanted = [wish for wish in wishes(union.there, errand.symlinks) if errand.concerns(wish.path)]
     tree = _open_dest(errand)
     crew = Crew(errand.workers, BUDGET)
     try:
-        plan = _plan(errand, tree, wanted, union, crew)
+        plan = _plan(errand, tree, wanted, union, crew, work=work)
         _check_aside(errand, plan)
         if tree is not None:
             _check_room(tree, plan)
         if tree is not None and not errand.check:
-            _Fetch(errand, tree, union, crew).run(plan)
+            _Fetch(errand, tree, union, crew).run(plan, work)
     finally:
         crew.end()
         if tree is not None:
             tree.close()
     if union.twins:
         warn(union.twins)
-    seconds = round(time.monotonic() - started, 3)
-    return {**_result(plan, errand, union), "engine": union.engine, "seconds": seconds}
+    return {**_result(plan, errand, union), "engine": union.engine}
 
 
 def _open_dest(errand: Errand) -> Tree | None:
@@ -160,11 +167,14 @@ def _open_dest(errand: Errand) -> Tree | None:
 # plan
 
 
-def _plan(errand: Errand, tree: Tree | None, wanted: list[Wish], union: Union, crew: Crew) -> Plan:
+def _plan(errand: Errand, tree: Tree | None, wanted: list[Wish], union: Union, crew: Crew, *, work: Work) -> Plan:
     plan = Plan([], [], [], [], [], [], 0)
     if tree is None:
         directories = [wish for wish in wanted if wish.kind == "directory"]
         return plan._replace(fetch=[wish for wish in wanted if wish.kind != "directory"], directories=directories)
+
+    looked = Count()
+    work.go_on("comparing", looked.amount, Amount(len(wanted), _size(wanted)))
 
     def look(wish: Wish) -> None:
         status = tree.status(wish.path)
@@ -174,6 +184,7 @@ def _plan(errand: Errand, tree: Tree | None, wanted: list[Wish], union: Union, c
             plan.fetch.append(wish)
         else:
             (plan.unchanged if _is_there(tree, wish, status, union) else plan.replace).append(wish)
+        looked.add(wish.listed.size)
 
     for wish in wanted:
         crew.give(look, wish)
@@ -240,12 +251,15 @@ class _Fetch:
 
     def __init__(self, errand: Errand, tree: Tree, union: Union, crew: Crew) -> None:
         self._errand, self._tree, self._union, self._crew = errand, tree, union, crew
+        self._count = Count()
 
-    def run(self, plan: Plan) -> None:
+    def run(self, plan: Plan, work: Work) -> None:
+        coming = plan.fetch + plan.replace
+        work.go_on("fetching", self._count.amount, Amount(len(coming), _size(coming)))
         for path in plan.leftovers:
             self._tree.remove(path)
         self._move_aside(plan)
-        for wish in plan.fetch + plan.replace:
+        for wish in coming:
             cost = min(wish.listed.size, SMALL_MAX) + 1024
             self._crew.claim(cost)
             self._crew.give(self._one, wish, cost)
@@ -282,6 +296,7 @@ class _Fetch:
                 listed = self._again(wish)
         else:
             raise StoreError(f"{wish.listed.key!r} changes whenever it is read", "conflict")
+        self._count.add(wish.listed.size)
         self._crew.free(cost)
 
     def _again(self, wish: Wish) -> Listed:

@@ -23,12 +23,13 @@ from ._store import StoreError
 from ._tree import path_problem
 
 WORKERS_MAX = 256
-# The doc fragments owner.py, buckets.py, period.py and source.py say what these mean.
+# The doc fragments owner.py, buckets.py, period.py, progress.py and source.py say what these mean.
 OWNER: dict[str, Any] = {name: {"type": "str", "required": True} for name in ("site", "directory", "catalog")}
 BUCKETS: dict[str, Any] = {
     "buckets": {"type": "list", "elements": "str", "required": True, "aliases": ["bucket"]},
     **OWNER,
 }
+PROGRESS: dict[str, Any] = {"progress_file": {"type": "path"}}
 PERIOD: dict[str, Any] = {"period": {"type": "str", "choices": list(KEEP)}, "before": {"type": "str"}}
 SYMLINKS: dict[str, Any] = {"type": "str", "choices": ["rclonelink", "object", "refuse"], "default": "rclonelink"}
 TARGET: dict[str, Any] = {
@@ -67,7 +68,11 @@ def _common(params: dict[str, Any]) -> dict[str, Any]:
     """What every module that works on the buckets of a directory is asked. Raises SourceError."""
     check_workers(params["workers"])
     names = ("workers", *OWNER)
-    return {"buckets": _buckets("buckets", params["buckets"]), **{name: params[name] for name in names}}
+    return {
+        "buckets": _buckets("buckets", params["buckets"]),
+        "progress_file": params["progress_file"] or "",
+        **{name: params[name] for name in names},
+    }
 
 
 def _buckets(option: str, names: list[str]) -> tuple[str, ...]:
@@ -102,7 +107,6 @@ def job_from(module: Any) -> Job:
         backup_time=parse_time(given) if given else "",
         host_label=params["host_label"] or platform.node(),
         shard=parse_shard(params["shard"] or ""),
-        progress_file=params["progress_file"] or "",
         limits=Limits(params["max_unpacked"], params["max_ratio"]),
         check=module.check_mode,
     )

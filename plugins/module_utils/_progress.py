@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, Callable, NamedTuple, Protocol
 
 from ._catalog import Catalog, utc_now
@@ -26,7 +27,7 @@ LOOKS = 20
 
 
 class Amount(NamedTuple):
-    """Files, and their bytes."""
+    """Files, and their bytes. No files but bytes: only those can be counted."""
 
     files: int
     bytes: int
@@ -34,6 +35,52 @@ class Amount(NamedTuple):
     def record(self) -> dict[str, int]:
         """As summaries have it."""
         return {"count": self.files, "bytes": self.bytes}
+
+
+class Count:
+    """Files and bytes that are done one by one, by many threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._amount = Amount(0, 0)
+
+    def add(self, size: int) -> None:
+        """One more file, of so many bytes."""
+        with self._lock:
+            self._amount = Amount(self._amount.files + 1, self._amount.bytes + size)
+
+    def amount(self) -> Amount:
+        """All until now."""
+        return self._amount
+
+
+class Io(NamedTuple):
+    """Bytes that a process has read and written, from and to wherever."""
+
+    read: int
+    written: int
+
+
+def io_of(pid: int) -> Io:
+    """What a process of this host has read and written until now; nothing when it's gone."""
+    try:
+        text = Path(f"/proc/{pid}/io").read_text(encoding="ascii")
+    except OSError:
+        return Io(0, 0)
+    values = dict(line.split(": ") for line in text.splitlines())
+    return Io(int(values["rchar"]), int(values["wchar"]))
+
+
+def io_of_all(pid: int) -> Io:
+    """The same of a process with its children, and theirs."""
+    found = io_of(pid)
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    except OSError:
+        return found
+    for child in map(io_of_all, map(int, children)):
+        found = Io(found.read + child.read, found.written + child.written)
+    return found
 
 
 class Work:
@@ -47,6 +94,17 @@ class Work:
         self.done: Callable[[], Amount] = lambda: Amount(0, 0)
         self.whole: Callable[[], Amount | None] = lambda: None
         self.estimated = False
+
+    def go_on(
+        self,
+        phase: str,
+        done: Callable[[], Amount] = lambda: Amount(0, 0),
+        whole: Amount | None = None,
+        estimated: bool = False,
+    ) -> None:
+        """Another phase, with all that is known of it."""
+        self.done, self.whole, self.estimated = done, lambda: whole, estimated
+        self.phase = phase
 
 
 class Place(Protocol):
@@ -106,8 +164,13 @@ class StatusFile:
 
     def end(self, _record: dict[str, Any]) -> None:
         """See Place."""
-        with suppress(OSError):
-            os.unlink(self._path)
+        self.remove()
+
+    def remove(self) -> None:
+        """Also what was left when its writer was killed."""
+        for path in (self._path, f"{self._path}.part"):
+            with suppress(OSError):
+                os.unlink(path)
 
 
 class Progress:
@@ -174,6 +237,11 @@ def outlook(done: Amount, whole: Amount | None, before: tuple[float, Amount], no
         "per_second": rates.record(),
         "seconds_left": round(max(waits)) if waits else None,
     }
+
+
+def on_file(work: Work, path: str) -> list[Progress]:
+    """For told(): in a file of this host, where one is named."""
+    return [Progress(work, StatusFile(path))] if path else []
 
 
 @contextmanager

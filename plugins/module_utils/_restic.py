@@ -16,10 +16,11 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, NamedTuple
 
 from ._backup import SourceError
+from ._progress import Amount
 from ._store import Store
 
 FOLDER = "restic"  # of the bucket
@@ -55,7 +56,7 @@ class Repository(NamedTuple):
             "TZ": "UTC",
             "RESTIC_REPOSITORY": f"s3:{self.endpoint_url}/{self.bucket}/{FOLDER}",
             "RESTIC_CACHE_DIR": self.cache,
-            "RESTIC_PROGRESS_FPS": "0.1",
+            "RESTIC_PROGRESS_FPS": "1",
             "AWS_ACCESS_KEY_ID": self.access_key,
             "AWS_SECRET_ACCESS_KEY": self.secret_key,
             "AWS_SESSION_TOKEN": self.session_token,
@@ -115,15 +116,37 @@ class Restic:
                 raise self._error(arguments, done.returncode, done.stdout, done.stderr)
             _wait_for_lock()
 
+    def watch(
+        self, keep: Callable[[bytes], bool], *arguments: str, started: Callable[[int], None] = lambda pid: None
+    ) -> bytes:
+        """As run(), while ``keep`` is given each line when it's printed, and says whether it is returned in the end.
+
+        ``started`` is told the number of restic's process.
+        """
+        kept: list[bytes] = []
+        try:
+            with closing(self._pieces(arguments, lambda output: output.readline(), started)) as lines:
+                kept.extend(line for line in lines if keep(line))
+        except ResticError as error:
+            error.output = b"".join(kept)
+            raise
+        return b"".join(kept)
+
     def stream(self, *arguments: str) -> Generator[bytes, None, None]:
         """The same in pieces, as they come; the error is raised at their end. A reader that stops early ends restic."""
+        return self._pieces(arguments, lambda output: output.read(PIECE), lambda pid: None)
+
+    def _pieces(
+        self, arguments: tuple[str, ...], take: Callable[[Any], bytes], started: Callable[[int], None]
+    ) -> Generator[bytes, None, None]:
         began = time.monotonic()
         printed = False
         while True:
             with tempfile.TemporaryFile() as errors:  # a pipe could fill up, and restic would wait
                 process = self._start(subprocess.Popen, arguments, stdout=subprocess.PIPE, stderr=errors)
+                started(process.pid)
                 with process, _ended(process):
-                    while piece := process.stdout.read(PIECE):
+                    while piece := take(process.stdout):
                         printed = True
                         yield piece
                 errors.seek(0)
@@ -224,6 +247,15 @@ def summary(output: bytes) -> dict[str, Any]:
         if isinstance(record, dict) and record.get("message_type") == "summary":
             return record
     return {}
+
+
+def progress(line: bytes) -> tuple[Amount, Amount] | None:
+    """How far ``backup --json`` is, where a line tells that: what is done, and what there is as far as it knows."""
+    if not line.startswith(b'{"message_type":"status"'):
+        return None
+    found: dict[str, int] = json.loads(line)
+    done = Amount(found.get("files_done", 0), found.get("bytes_done", 0))
+    return done, Amount(found.get("total_files", 0), found.get("total_bytes", 0))
 
 
 def _without_stack(lines: list[str]) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from ._backup import SourceError
 from ._names import exclude_patterns, within
+from ._progress import Amount, Work, io_of
 from ._restic import Restic
 
 # What a file system needs besides the files' bytes.
@@ -35,7 +36,7 @@ class Order(NamedTuple):
     check: bool
 
 
-def restore(restic: Restic, order: Order) -> dict[str, Any]:
+def restore(restic: Restic, order: Order, work: Work) -> dict[str, Any]:
     """Carry out an order; the result of module backup_restore. Raises SourceError, before anything is written."""
     dest = Path(order.dest)
     if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
@@ -51,9 +52,30 @@ def restore(restic: Restic, order: Order) -> dict[str, Any]:
     if not order.check:
         tops = exclude_patterns([top.lstrip("/") for top in wanted], "restic", "/")
         includes = [word for top in tops for word in ("--include", top)]
-        restic.run("restore", order.snapshot, "--target", order.dest, "--verify", *includes)
+        watch = _Watch(work, Amount(0, size))
+        words = ("restore", order.snapshot, "--target", order.dest, "--verify", *includes)
+        restic.watch(watch.line, *words, started=watch.started)
         _require_all(dest, files)
     return {"changed": True, "path": order.dest + order.webroot, "files": len(files), "bytes": size}
+
+
+class _Watch:
+    """How far restic is, by what its process has written, and read again: old ones don't say it themselves."""
+
+    def __init__(self, work: Work, whole: Amount) -> None:
+        self._work, self._whole = work, whole
+        self._pid = 0
+
+    def started(self, pid: int) -> None:
+        self._pid = pid
+        self._work.go_on("restoring", lambda: Amount(0, io_of(pid).written), self._whole, estimated=True)
+
+    def line(self, line: bytes) -> bool:
+        """One of those that restic prints, of which nobody needs any."""
+        if line.startswith(b"verifying"):
+            pid, before = self._pid, io_of(self._pid).read
+            self._work.go_on("verifying", lambda: Amount(0, io_of(pid).read - before), self._whole, estimated=True)
+        return False
 
 
 def _require_room(dest: Path, size: int) -> None:

@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 from ._backup import Backup, SourceError
 from ._crew import Crew, connections
 from ._decide import ENTRIES, KEEP, SAVE, Entry, Facts, decide, is_ours, may_prune
-from ._feed import check_first, feed
+from ._feed import count_on, feed, look_through
 from ._journal import Journal, settled
 from ._manifest import Change, Manifest
-from ._members import Member, Rules
+from ._members import Rules
 from ._pipeline import BATCH_BYTES, BUDGET, Pipeline, Side
-from ._progress import Amount, Progress, Status, StatusFile, Work, told
+from ._progress import Amount, Progress, Status, Work, on_file, told
 from ._router import Router
 from ._scene import Branch, Job, Scene, look
 from ._shelf import Shelf, joined
@@ -68,7 +68,7 @@ def run(job: Job, store: Store, warn: Callable[[str], None]) -> dict[str, Any]:
     work = Work()
     tallies: list[Tally] = []
     try:
-        with told([Progress(work, StatusFile(job.progress_file))] if job.progress_file else []):
+        with told(on_file(work, job.progress_file)):
             scene = look(job, store)
             done = _by_manifest(scene) or _by_reading(scene, work, tallies, warn)
     except (SourceError, StoreError) as error:
@@ -127,7 +127,7 @@ def _tally_by_manifest(branch: Branch, job: Job) -> Tally | None:
 def _by_reading(scene: Scene, work: Work, tallies: list[Tally], warn: Callable[[str], None]) -> Done:
     job, catalog = scene.job, scene.catalog
     rules = Rules(scene.source.root, job.symlinks)
-    _look_through(scene, rules, work)
+    look_through(scene.source, rules, work, job.shard.has)
     conditional = catalog.conditional_writes(probe=not job.check)
     crew = Crew(job.workers or connections(scene.store.round_trip()), BUDGET)
     lanes = _lanes(scene, conditional, crew)
@@ -173,35 +173,11 @@ def _side(scene: Scene) -> Side:
     return Side(scene.catalog, uploader, f"replaced/{now}", f"conflicts/{host}/{now}", host)
 
 
-def _look_through(scene: Scene, rules: Rules, work: Work) -> None:
-    """Find what can't be stored, and how much there is, where the source can be read twice."""
-    sizes = [0, 0]
-
-    def found(member: Member) -> None:
-        if scene.job.shard.has(member.key):
-            sizes[0] += 1
-            sizes[1] += member.size
-
-    work.phase = "looking through the backup"
-    work.done = lambda: Amount(*sizes)
-    check_first(scene.source, rules, found)
-    work.whole = lambda: Amount(*sizes) if scene.source.two_passes else None
-
-
 def _count_on(scene: Scene, tallies: list[Tally], work: Work) -> None:
-    """From here on members are done one by one."""
-    source = scene.source
-
     def done() -> Amount:
         return Amount(sum(tally.count(*DEALT) for tally in tallies), sum(tally.size(*DEALT) for tally in tallies))
 
-    def guess() -> Amount | None:
-        part = source.part_read()
-        return Amount(*(round(number / part) for number in done())) if part else None
-
-    work.done, work.phase = done, "copying"
-    if not source.two_passes:
-        work.whole, work.estimated = guess, True
+    count_on(scene.source, work, "copying", done)
 
 
 def _read(scene: Scene, rules: Rules, router: Router, crew: Crew) -> None:

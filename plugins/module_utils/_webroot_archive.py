@@ -25,6 +25,7 @@ from ._crew import Crew
 from ._headers import Headers
 from ._large import PartSender
 from ._names import exclude_patterns
+from ._progress import Amount, Work, io_of
 from ._store import Listed, Store
 from ._upload import Uploader, md5, part_size
 
@@ -79,7 +80,7 @@ def tar_command(webroot: Webroot) -> list[str]:
     return ["tar", "--create", "--gzip", "--one-file-system", *excludes, f"--directory={webroot.path}", "--file=-", "."]
 
 
-def store_archive(store: Store, bucket: str, webroot: Webroot, time: str) -> Archived:
+def store_archive(store: Store, bucket: str, webroot: Webroot, time: str, work: Work) -> Archived:
     """Archive a webroot. Raises SourceError and StoreError; then no object has come."""
     uploader, key = Uploader(store, bucket, conditional=False), dated(time)
     step = part_size(webroot.bytes + webroot.files * TAR_BLOCKS)
@@ -87,7 +88,7 @@ def store_archive(store: Store, bucket: str, webroot: Webroot, time: str) -> Arc
     sender = PartSender(crew, uploader, key, Headers("application/gzip", {}))
     etags: list[str] = []
     try:
-        size, notes = _send(webroot, sender, crew, step)
+        size, notes = _send(webroot, sender, crew, step, work)
         sender.close(lambda sent: etags.append(uploader.finish(key, sender.upload, sent, None)))
         crew.wait()
     except BaseException:
@@ -95,11 +96,12 @@ def store_archive(store: Store, bucket: str, webroot: Webroot, time: str) -> Arc
         uploader.abort(key, sender.upload)
         raise
     crew.end()
+    work.go_on("copying the archive")
     uploader.copy(Listed(key, size, etags[0], ""), uploader, NAME)
     return Archived(f"s3://{bucket}/{key}", size, notes)
 
 
-def _send(webroot: Webroot, sender: PartSender, crew: Crew, step: int) -> tuple[int, list[str]]:
+def _send(webroot: Webroot, sender: PartSender, crew: Crew, step: int, work: Work) -> tuple[int, list[str]]:
     """Give all that tar writes to the crew; the size, and what tar noted. Raises SourceError unless it is whole."""
     size = 0
     said: deque[bytes] = deque(maxlen=SHOWN)
@@ -109,6 +111,7 @@ def _send(webroot: Webroot, sender: PartSender, crew: Crew, step: int) -> tuple[
     with subprocess.Popen(
         command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as tar:
+        work.go_on("archiving", lambda: Amount(0, io_of(tar.pid).read), Amount(0, webroot.bytes), estimated=True)
         output, errors = cast(IO[bytes], tar.stdout), cast(IO[bytes], tar.stderr)
         listener = threading.Thread(target=said.extend, args=(errors,), daemon=True)
         listener.start()

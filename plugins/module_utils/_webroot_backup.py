@@ -23,11 +23,13 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ._backup import SourceError
+from ._backup_now import progress_of
 from ._backups import (
     CHECK,
     KEEP,
@@ -44,7 +46,8 @@ from ._backups import (
 )
 from ._catalog import Catalog
 from ._names import exclude_patterns
-from ._restic import FOLDER, UNREADABLE, Restic, ResticError, repository_of, summary
+from ._progress import Amount, StatusFile, Work, on_file, told
+from ._restic import FOLDER, UNREADABLE, Restic, ResticError, progress, repository_of, summary
 from ._store import Store, StoreError, client_config
 from ._webroot_archive import Archived, Webroot, forget_archives, forget_unfinished, store_archive
 
@@ -96,9 +99,10 @@ class Site(NamedTuple):
     catalog: Catalog
     clock: Clock
     restic: Restic
+    work: Work
 
 
-def open_site(settings: Settings) -> Site:
+def open_site(settings: Settings, work: Work) -> Site:
     """Look at the store and at the clock. Raises StoreError and SourceError."""
     # systemd hands credentials over in a place of the service's own.
     credentials = Path(os.environ.get("CREDENTIALS_DIRECTORY", settings.credentials))
@@ -122,7 +126,7 @@ def open_site(settings: Settings) -> Site:
     # restic tries for a quarter of an hour to write into a cache that is full.
     cache = settings.cache if shutil.disk_usage(settings.cache).free >= CACHE_FREE else ""
     repository = repository_of(store, settings.bucket, password, cache)
-    return Site(settings, store, Catalog(store, settings.catalog), clock, Restic(repository))
+    return Site(settings, store, Catalog(store, settings.catalog), clock, Restic(repository), work)
 
 
 # ---------------------------------------------------------------- a backup
@@ -133,7 +137,8 @@ def make(site: Site, period: str, forced: bool) -> dict[str, Any]:
 
     A plain archive that fails is an ``error`` of its own: the backup stays announced, and nobody needs to make another.
     """
-    settings = site.settings
+    settings, work = site.settings, site.work
+    work.go_on("waiting for its turn")
     turns = Turns(site.catalog, site.clock, settings.host, period)
     what = turns.take(0 if forced else settings.patience, forced)
     if what != "take":
@@ -143,6 +148,7 @@ def make(site: Site, period: str, forced: bool) -> dict[str, Any]:
         turns.require()
         announce(site.catalog, backup)
         # Still in this host's turn: what isn't announced could be another's snapshot otherwise.
+        work.go_on("forgetting old backups")
         problem = forget_old(site, backup)
         archived = archive(site, backup) if settings.archive else {}
     return {"announced": {**backup._asdict(), "key": backup.key}, "problem": problem, **archived}
@@ -150,10 +156,11 @@ def make(site: Site, period: str, forced: bool) -> dict[str, Any]:
 
 def back_up(site: Site, period: str) -> Announced:
     """A snapshot that is whole and was read back; one that isn't is forgotten."""
-    settings, restic = site.settings, site.restic
+    settings, restic, work = site.settings, site.restic, site.work
     webroot = Path(settings.webroot).resolve()
     _require_files(webroot)
     if settings.hook:
+        work.go_on("running webroot_backup_hook")
         _run_hook(settings.hook)
     paths = [str(webroot), *settings.extra_paths]
     for path in settings.extra_paths:  # restic only says so, and succeeds
@@ -169,17 +176,34 @@ def back_up(site: Site, period: str) -> Announced:
         *("--", *paths),
     ]
     try:
-        told = summary(restic.run("backup", *arguments))
-        count, size = read_back(restic, told)
+        done = summary(restic.watch(_watched(work), "backup", *arguments))
+        work.go_on("reading back")
+        count, size = read_back(restic, done)
     except ResticError as error:
         _forget_partial(restic, summary(error.output))
         if error.code == UNREADABLE:
             raise SourceError(f"files of {settings.webroot} can't be read, so nothing is announced: {error}") from error
         raise
-    snapshot = restic.snapshots(told["snapshot_id"])[0]["id"]
+    snapshot = restic.snapshots(done["snapshot_id"])[0]["id"]
     return Announced(
         period, written(began), snapshot, settings.host, paths, settings.excludes, count, size, restic.version()
     )
+
+
+def _watched(work: Work) -> Callable[[bytes], bool]:
+    """Takes what restic says of how far a backup is out of what it says."""
+    amounts = [Amount(0, 0), Amount(0, 0)]
+    work.go_on("saving", lambda: amounts[0])
+    # It still counts what there is while it saves already, so that there is more left than it knows.
+    work.whole, work.estimated = lambda: amounts[1] if amounts[1].files else None, True
+
+    def keep(line: bytes) -> bool:
+        found = progress(line)
+        if found:
+            amounts[:] = found
+        return not found
+
+    return keep
 
 
 def read_back(restic: Restic, told: dict[str, Any]) -> tuple[int, int]:
@@ -249,7 +273,7 @@ def archive(site: Site, made: Announced) -> dict[str, Any]:
     settings, bucket = site.settings, f"{site.settings.archive}-{made.period}"
     webroot = Webroot(made.paths[0], made.excludes, made.files, made.bytes)
     try:
-        archived = store_archive(site.store, bucket, webroot, made.time)
+        archived = store_archive(site.store, bucket, webroot, made.time, site.work)
         forget_archives(site.store, bucket, settings.keep.get(made.period, KEEP[made.period]))
         archived = _forget_unfinished(site.store, bucket, made.time, archived)
     except (SourceError, StoreError, OSError) as error:
@@ -301,6 +325,7 @@ def check(site: Site) -> dict[str, Any]:
     if what != "take":
         return {"checked": None, "skipped": what}
     with turns.held():
+        site.work.go_on("checking")
         share = site.clock.now().isocalendar()[1] % SHARES + 1
         site.restic.run("unlock")
         site.restic.run("check", "--quiet", f"--read-data-subset={share}/{SHARES}")
@@ -311,7 +336,7 @@ def check(site: Site) -> dict[str, Any]:
 # ---------------------------------------------------------------- the program
 
 
-def work(what: str, site: Site) -> dict[str, Any]:
+def carry_out(what: str, site: Site) -> dict[str, Any]:
     """What the program is called for."""
     if what in ("check", "init"):
         return check(site) if what == "check" else init(site)
@@ -325,17 +350,20 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("what", choices=[*KEEP, *(NOW + period for period in KEEP), "check", "init"])
     options = parser.parse_args(arguments)
     settings = Settings(**json.loads(options.settings.read_text(encoding="utf-8")))
-    began = time.time()
+    began, work = time.time(), Work()
+    result = str(Path(settings.results, f"{options.what}.json"))
+    StatusFile(progress_of(result)).remove()  # one that was killed has left it
     try:
-        outcome = {"error": "", **work(options.what, open_site(settings))}
+        with told(on_file(work, progress_of(result))):
+            outcome = {"error": "", **carry_out(options.what, open_site(settings, work))}
     except (SourceError, StoreError, OSError) as error:
         outcome = {"error": str(error)}
     except KeyboardInterrupt:
         outcome = {"error": STOPPED}
     outcome.update(began=int(began), seconds=round(time.time() - began, 1))
-    told = json.dumps(outcome) + "\n"
-    Path(settings.results, f"{options.what}.json").write_text(told, encoding="utf-8")
-    sys.stdout.write(told)
+    said = json.dumps(outcome) + "\n"
+    Path(result).write_text(said, encoding="utf-8")
+    sys.stdout.write(said)
     return 1 if outcome["error"] else 0
 
 

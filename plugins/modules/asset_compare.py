@@ -47,6 +47,7 @@ extends_documentation_fragment:
   - adt.assets.owner
   - adt.assets.buckets
   - adt.assets.source
+  - adt.assets.progress
   - adt.assets.store
   - amazon.aws.common.modules
   - amazon.aws.region.modules
@@ -130,7 +131,7 @@ from ansible.module_utils.common.warnings import warn
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ..module_utils._compare import run
-from ..module_utils._options import TARGET, answer, question_from
+from ..module_utils._options import PROGRESS, TARGET, answer, question_from
 from ..module_utils._store import argument_spec, store_from_module
 
 
@@ -142,7 +143,8 @@ def main() -> None:
         "accept_kept": {"type": "bool", "default": False},
         "workers": {"type": "int", "default": 16},
     }
-    module = AnsibleAWSModule(argument_spec={**argument_spec(), **TARGET, **spec}, supports_check_mode=True)
+    spec = {**argument_spec(), **TARGET, **PROGRESS, **spec}
+    module = AnsibleAWSModule(argument_spec=spec, supports_check_mode=True)
     answer(module, lambda: run(question_from(module), store_from_module(module), warn))
 
 

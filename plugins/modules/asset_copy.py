@@ -41,6 +41,7 @@ options:
     default: 32
 extends_documentation_fragment:
   - adt.assets.owner
+  - adt.assets.progress
   - adt.assets.store
   - amazon.aws.common.modules
   - amazon.aws.region.modules
@@ -105,7 +106,7 @@ from ansible.module_utils.common.warnings import warn
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ..module_utils._copy import run
-from ..module_utils._options import BUCKETS, answer, move_from
+from ..module_utils._options import BUCKETS, PROGRESS, answer, move_from
 from ..module_utils._store import argument_spec, store_from_module
 
 
@@ -115,7 +116,8 @@ def main() -> None:
         "from_buckets": {"type": "list", "elements": "str", "required": True},
         "workers": {"type": "int", "default": 32},
     }
-    module = AnsibleAWSModule(argument_spec={**argument_spec(), **BUCKETS, **spec}, supports_check_mode=True)
+    spec = {**argument_spec(), **BUCKETS, **PROGRESS, **spec}
+    module = AnsibleAWSModule(argument_spec=spec, supports_check_mode=True)
     answer(module, lambda: run(move_from(module), store_from_module(module), warn))
 
 

@@ -57,6 +57,7 @@ options:
     default: 16
 extends_documentation_fragment:
   - adt.assets.owner
+  - adt.assets.progress
   - adt.assets.buckets
   - adt.assets.store
   - amazon.aws.common.modules
@@ -124,7 +125,7 @@ from ansible.module_utils.common.warnings import warn
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ..module_utils._fetch import run
-from ..module_utils._options import BUCKETS, SYMLINKS, answer, errand_from
+from ..module_utils._options import BUCKETS, PROGRESS, SYMLINKS, answer, errand_from
 from ..module_utils._store import argument_spec, store_from_module
 
 
@@ -140,7 +141,8 @@ def main() -> None:
         "without": {"type": "list", "elements": "str", "default": []},
         "workers": {"type": "int", "default": 16},
     }
-    module = AnsibleAWSModule(argument_spec={**argument_spec(), **BUCKETS, **spec}, supports_check_mode=True)
+    spec = {**argument_spec(), **BUCKETS, **PROGRESS, **spec}
+    module = AnsibleAWSModule(argument_spec=spec, supports_check_mode=True)
     answer(module, lambda: run(errand_from(module), store_from_module(module), warn))
 
 

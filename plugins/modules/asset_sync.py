@@ -61,12 +61,6 @@ options:
       - All shares must have the same backup of the same time. For a file or a directory on several hosts, set
         O(backup_time).
     type: str
-  progress_file:
-    description:
-      - A file on the host of the module to which it writes how far it is, as JSON, every second.
-      - In a play this is set for you, and the play's output says how far it is.
-      - The file must not exist, and is removed at the end.
-    type: path
   read_all:
     description:
       - Read every file of a directory that is O(src).
@@ -84,6 +78,7 @@ extends_documentation_fragment:
   - adt.assets.owner
   - adt.assets.buckets
   - adt.assets.source
+  - adt.assets.progress
   - adt.assets.store
   - amazon.aws.common.modules
   - amazon.aws.region.modules
@@ -97,8 +92,6 @@ attributes:
     support: full
     details: Lists at most 100 keys of each kind.
 notes:
-  - While it works, the play's output says every few seconds what is done and left, the rate, and the time to go. The
-    variable C(assets_progress_seconds) says how often, 8 by default, 0 for never.
   - Long work also writes its progress to C(status/BUCKET.json) in the catalog, with O(shard) to
     C(status/BUCKET/NUMBER-COUNT.json).
   - What it has to know of more than some ten thousand files goes into a temporary database, so that memory does not
@@ -220,7 +213,7 @@ kind:
 from ansible.module_utils.common.warnings import warn
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
-from ..module_utils._options import TARGET, answer, job_from
+from ..module_utils._options import PROGRESS, TARGET, answer, job_from
 from ..module_utils._store import argument_spec, store_from_module
 from ..module_utils._sync import run
 
@@ -233,11 +226,11 @@ def main() -> None:
         "host_label": {"type": "str"},
         "prune": {"type": "bool", "default": False},
         "shard": {"type": "str"},
-        "progress_file": {"type": "path"},
         "read_all": {"type": "bool", "default": False},
         "workers": {"type": "int"},
     }
-    module = AnsibleAWSModule(argument_spec={**argument_spec(), **TARGET, **spec}, supports_check_mode=True)
+    spec = {**argument_spec(), **TARGET, **PROGRESS, **spec}
+    module = AnsibleAWSModule(argument_spec=spec, supports_check_mode=True)
     answer(module, lambda: run(job_from(module), store_from_module(module), warn))
 
 

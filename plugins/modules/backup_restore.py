@@ -42,6 +42,7 @@ options:
     type: path
     required: true
 extends_documentation_fragment:
+  - adt.assets.progress
   - adt.assets.store
   - amazon.aws.common.modules
   - amazon.aws.region.modules
@@ -94,7 +95,8 @@ from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
-from ..module_utils._options import answer
+from ..module_utils._options import PROGRESS, answer
+from ..module_utils._progress import Work, on_file, told
 from ..module_utils._restic import Restic, repository_of
 from ..module_utils._restore import Order, restore
 from ..module_utils._store import argument_spec, store_from_module
@@ -110,7 +112,7 @@ def main() -> None:
         "directories": {"type": "list", "elements": "str", "default": []},
         "dest": {"type": "path", "required": True},
     }
-    module = AnsibleAWSModule(argument_spec={**argument_spec(), **spec}, supports_check_mode=True)
+    module = AnsibleAWSModule(argument_spec={**argument_spec(), **PROGRESS, **spec}, supports_check_mode=True)
     params = module.params
 
     def work() -> dict[str, Any]:
@@ -119,7 +121,9 @@ def main() -> None:
         order = Order(
             params["snapshot"], params["webroot"], tuple(params["directories"]), params["dest"], module.check_mode
         )
-        return restore(restic, order)
+        work = Work()
+        with told(on_file(work, params["progress_file"] or "")):
+            return restore(restic, order, work)
 
     answer(module, work)
 

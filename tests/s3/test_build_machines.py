@@ -28,11 +28,13 @@ pytest.register_assert_rewrite("assets")
 from assets import SITE, counts, pack
 from conftest import BED
 
+from ansible_collections.adt.assets.plugins.module_utils._catalog import Catalog
+
 pytest_plugins = ["assets"]
 MONDAY = 1780300000
 COUNT = 5000 if os.environ.get("ADT_SOAK") else 300
 
-# How far a sync is: what is done, and what is left.
+# How far the work is: what is done, and what is left.
 FAR = (
     r"^\w+: images: copying, .* until now; ([\d,]+) files \(.*\) done; (?:about )?([\d,]+) \(.*\) left; "
     r".* files/s, .* to go$"
@@ -150,24 +152,32 @@ class FarStore:
             sink.shutdown(socket.SHUT_WR)
 
 
-def test_a_play_says_how_far_a_long_sync_is(assets, site, s3_options, tmp_path):
-    images = site / "images"
-    for number in range(150):
-        (images / f"{number}.jpg").write_bytes(os.urandom(500))
+def test_a_play_says_how_far_long_work_is(assets, site, s3_options, new_name, tmp_path):
+    """Sync, comparison, copy and fetch of the same files, with a store that is far away."""
+    for number in range(60):
+        (site / "images" / f"{number}.jpg").write_bytes(os.urandom(500))
+    other = new_name("other")
+    assets.client.create_bucket(Bucket=other)
+    Catalog(assets.store, assets.catalog).write_owner(other, SITE, "images")
     slow = {**s3_options, "endpoint_url": FarStore(s3_options["endpoint_url"]).url, "workers": 1}
-    arguments = {**assets.target, **slow, "src": str(site), "archive_path": "images"}
-    play = {
-        "hosts": "localhost",
-        "connection": "local",
-        "gather_facts": False,
-        "tasks": [
-            {"name": "Sync", "adt.assets.asset_sync": "{{ arguments }}", "register": "made"},
-            {"debug": "var=made.summary"},
-        ],
+    source = {"src": str(site), "archive_path": "images"}
+    modules = {
+        "asset_sync": source,
+        "asset_compare": {**source, "digest": "read"},
+        "asset_copy": {"from_buckets": [assets.bucket], "buckets": [other]},
+        "asset_fetch": {"dest": str(tmp_path / "fetched")},
     }
-    variables = {"arguments": arguments, "ansible_python_interpreter": sys.executable, "assets_progress_seconds": 1}
+    tasks = [{f"adt.assets.{name}": {**assets.target, **slow, **more}} for name, more in modules.items()]
+    play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}
+    variables = {"ansible_python_interpreter": sys.executable, "assets_progress_seconds": 1}
     output = run_play(tmp_path, variables, play, {"all": {"hosts": {"localhost": {}}}})
-    said = re.findall(FAR, output, re.MULTILINE)
-    assert len(said) > 2, output
-    done, left = zip(*((int(done), int(left)) for done, left in said))
-    assert list(done) == sorted(done) and {sum(pair) for pair in zip(done, left)} == {168}
+    for phase in ("copying", "comparing with the bucket", "copying", "fetching"):
+        began = re.search(FAR.replace("copying", phase), output, re.MULTILINE)
+        assert began, f"{phase}\n{output}"
+        task, more, output = output[began.start() :].partition("TASK [")
+        output = more + output
+        said = re.findall(FAR.replace("copying", phase), task, re.MULTILINE)
+        assert len(said) > 1, task
+        done, left = zip(*((int(done), int(left)) for done, left in said))
+        assert list(done) == sorted(done) and len({sum(pair) for pair in zip(done, left)}) == 1, task
+    assert not [name for name in os.listdir("/tmp") if name.startswith("adt-assets-") and name.endswith(".json")]

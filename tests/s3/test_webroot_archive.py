@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import tarfile
-import time
+from time import monotonic, sleep
 from types import SimpleNamespace
 
 import pytest
@@ -23,6 +23,7 @@ from test_catalog import open_store
 from ansible_collections.adt.assets.plugins.module_utils import _webroot_backup
 from ansible_collections.adt.assets.plugins.module_utils._backup import SourceError
 from ansible_collections.adt.assets.plugins.module_utils._backups import Announced
+from ansible_collections.adt.assets.plugins.module_utils._progress import Work
 from ansible_collections.adt.assets.plugins.module_utils._store import StoreError
 from ansible_collections.adt.assets.plugins.module_utils._webroot_archive import (
     NAME,
@@ -42,9 +43,10 @@ CUT = 'head -c 20000000 /dev/urandom; echo "tar: ./x: Cannot open: Permission de
 STORER = """
 import json, sys
 from test_catalog import open_store
+from ansible_collections.adt.assets.plugins.module_utils._progress import Work
 from ansible_collections.adt.assets.plugins.module_utils._webroot_archive import Webroot, store_archive
 options, bucket, webroot, time = json.load(sys.stdin)
-store_archive(open_store(options), bucket, Webroot(*webroot), time)
+store_archive(open_store(options), bucket, Webroot(*webroot), time, Work())
 """
 
 
@@ -84,7 +86,7 @@ def broken_tar(tmp_path, monkeypatch):
 
 
 def test_h17_what_was_stored_is_whole_and_archive_info_finds_it(client, hourly, webroot, store, run_module):
-    archived = store_archive(store, hourly, webroot, TIMES[0])
+    archived = store_archive(store, hourly, webroot, TIMES[0], Work())
     assert archived.src == f"s3://{hourly}/{dated(TIMES[0])}" and archived.notes == []
     assert keys(client, hourly) == [NAME, dated(TIMES[0])]
     body = client.get_object(Bucket=hourly, Key=NAME)["Body"].read()
@@ -106,17 +108,17 @@ def test_old_archives_go_and_the_toolkits_own_stay(client, hourly, webroot, stor
     client.put_object(Bucket=hourly, Key=f"{NAME}.BACKUP", Body=b"theirs")
     small = webroot._replace(excludes=["large.bin"])
     for time in TIMES:
-        store_archive(store, hourly, small, time)
+        store_archive(store, hourly, small, time, Work())
         forget_archives(store, hourly, 2)
     assert keys(client, hourly) == [NAME, *map(dated, TIMES[-2:]), f"{NAME}.BACKUP"]
 
 
 def test_i5_a_tar_that_fails_leaves_the_last_good_archive_and_nothing_else(client, hourly, webroot, store, broken_tar):
-    store_archive(store, hourly, webroot._replace(excludes=["large.bin"]), TIMES[0])
+    store_archive(store, hourly, webroot._replace(excludes=["large.bin"]), TIMES[0], Work())
     before = client.get_object(Bucket=hourly, Key=NAME)["Body"].read()
     broken_tar(CUT)
     with pytest.raises(SourceError, match=r"exit code 2\): tar: ./x: Cannot open: Permission denied"):
-        store_archive(store, hourly, webroot, TIMES[1])
+        store_archive(store, hourly, webroot, TIMES[1], Work())
     assert keys(client, hourly) == [NAME, dated(TIMES[0])]
     assert client.get_object(Bucket=hourly, Key=NAME)["Body"].read() == before
     assert uploads(client, hourly) == []
@@ -124,7 +126,7 @@ def test_i5_a_tar_that_fails_leaves_the_last_good_archive_and_nothing_else(clien
 
 def test_a_file_that_changes_while_it_is_read_is_named(hourly, webroot, store, broken_tar):
     broken_tar('/usr/bin/tar "$@"; echo "tar: ./log: file changed as we read it" >&2; exit 1')
-    archived = store_archive(store, hourly, webroot, TIMES[0])
+    archived = store_archive(store, hourly, webroot, TIMES[0], Work())
     assert archived.notes == ["tar: ./log: file changed as we read it"]
 
 
@@ -133,7 +135,7 @@ def test_i5_an_upload_that_breaks_leaves_nothing(client, hourly, webroot, s3_opt
     faults = {("500", "PUT"): 1.0}
     proxy = FaultyStore(s3_options["endpoint_url"], faults, only="partNumber=2")
     with pytest.raises(StoreError, match="part"):
-        store_archive(open_store({**s3_options, "endpoint_url": proxy.url}), hourly, webroot, TIMES[0])
+        store_archive(open_store({**s3_options, "endpoint_url": proxy.url}), hourly, webroot, TIMES[0], Work())
     proxy.close()
     assert proxy.injected["500"] > 0
     assert keys(client, hourly) == [] and uploads(client, hourly) == []
@@ -146,10 +148,10 @@ def killed_over_an_archive(client, bucket, options, webroot, when):
     with subprocess.Popen([sys.executable, "-c", STORER], env=env, stdin=subprocess.PIPE, text=True) as process:
         process.stdin.write(json.dumps([options, bucket, webroot, when]))
         process.stdin.close()
-        end = time.monotonic() + 30
+        end = monotonic() + 30
         while not any(parts(client, bucket, each) for each in uploads(client, bucket)):
-            assert process.poll() is None and time.monotonic() < end
-            time.sleep(0.05)
+            assert process.poll() is None and monotonic() < end
+            sleep(0.05)
         process.send_signal(signal.SIGKILL)
     (left,) = uploads(client, bucket)
     return left["UploadId"]
@@ -163,20 +165,20 @@ def archive(bucket, webroot, store, when):
     """What the program says of the archive of a backup."""
     settings = SimpleNamespace(archive=bucket.removesuffix("-hourly"), keep={})
     made = Announced("hourly", when, "1" * 64, "web1", [webroot.path], ["large.bin"], 8, 100, "0.18.0")
-    return _webroot_backup.archive(SimpleNamespace(settings=settings, store=store), made)
+    return _webroot_backup.archive(SimpleNamespace(settings=settings, store=store, work=Work()), made)
 
 
 def test_what_a_killed_archive_left_goes_with_the_next_and_uploads_of_others_stay(
-    client, hourly, webroot, store, s3_options, broken_tar, monkeypatch
+    client, hourly, webroot, s3_options, broken_tar
 ):
     broken_tar("head -c 20000000 /dev/urandom; while echo; do sleep 0.1; done")
     killed = killed_over_an_archive(client, hourly, s3_options, webroot, TIMES[0])
-    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    broken_tar('exec /usr/bin/tar "$@"')
     others = {
         client.create_multipart_upload(Bucket=hourly, Key=key)["UploadId"]
         for key in (NAME, f"{NAME}.BACKUP", dated(TIMES[3]), f"old/{dated(TIMES[0])}")
     }
-    assert archive(hourly, webroot, store, TIMES[1])["archive"]["notes"] == []
+    assert archive(hourly, webroot, open_store(s3_options), TIMES[1])["archive"]["notes"] == []
     left = uploads(client, hourly)
     for each in left:
         client.abort_multipart_upload(Bucket=hourly, Key=each["Key"], UploadId=each["UploadId"])

@@ -14,7 +14,14 @@ import pytest
 
 from ansible_collections.adt.assets.plugins.module_utils import _restic
 from ansible_collections.adt.assets.plugins.module_utils._backup import SourceError
-from ansible_collections.adt.assets.plugins.module_utils._restic import Repository, Restic, ResticError, summary
+from ansible_collections.adt.assets.plugins.module_utils._progress import Amount
+from ansible_collections.adt.assets.plugins.module_utils._restic import (
+    Repository,
+    Restic,
+    ResticError,
+    progress,
+    summary,
+)
 
 REPOSITORY = Repository(
     endpoint_url="https://s3.example.com",
@@ -73,6 +80,39 @@ def test_the_summary_is_the_last_word():
     assert summary("\n".join(map(json.dumps, lines)).encode())["snapshot_id"] == "abc"
     assert summary(json.dumps(lines[0]).encode()) == {}
     assert summary(b"Fatal: no repository") == {}
+
+
+# As 0.14 and 0.18 say it: the first before it has looked around.
+FIRST = {"message_type": "status", "percent_done": 0}
+LATER = {"percent_done": 0.5, "total_files": 20, "files_done": 9, "total_bytes": 4000, "bytes_done": 2000}
+
+
+def test_how_far_a_backup_is_stands_in_its_status_lines():
+    def said(record):
+        return json.dumps(record, separators=(",", ":")).encode() + b"\n"
+
+    assert progress(said(FIRST)) == (Amount(0, 0), Amount(0, 0))
+    assert progress(said({**FIRST, **LATER})) == (Amount(9, 2000), Amount(20, 4000))
+    assert progress(said({"message_type": "summary", "files_new": 3})) is None
+    assert progress(b"open repository\n") is None
+
+
+def test_what_is_printed_is_seen_at_once_and_only_what_counts_is_kept(tmp_path, monkeypatch):
+    """The script goes on only when its first line was seen."""
+    script = f"echo status; while [ ! -e {tmp_path}/seen ]; do sleep 0.05; done; echo summary; exit $1"
+    restic, pids = stand_in(tmp_path, monkeypatch, script), []
+
+    def keep(line):
+        (tmp_path / "seen").touch()
+        return line != b"status\n"
+
+    monkeypatch.setattr(Repository, "arguments", property(lambda _self: ["restic"]))
+    assert restic.watch(keep, "0", started=pids.append) == b"summary\n"
+    assert len(pids) == 1
+    (tmp_path / "seen").unlink()
+    with pytest.raises(ResticError) as caught:
+        restic.watch(keep, "3")
+    assert (caught.value.code, caught.value.output) == (3, b"summary\n")
 
 
 def test_an_error_says_what_restic_said(tmp_path, monkeypatch):

@@ -7,12 +7,24 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.adt.assets.plugins.module_utils._progress import Amount, Progress, StatusFile, Work, outlook
+from ansible_collections.adt.assets.plugins.module_utils._progress import (
+    Amount,
+    Count,
+    Io,
+    Progress,
+    StatusFile,
+    Work,
+    io_of,
+    on_file,
+    outlook,
+    told,
+)
 from ansible_collections.adt.assets.plugins.plugin_utils._progress import Teller, duration, line, parse
 
 
@@ -35,6 +47,10 @@ def record(done, whole, before, seconds, *, estimated=False, phase="copying"):
             "about 34 min 6 s to go",
         ),
         (record((0, 0), None, (0, 0), 70, phase="listing"), "listing, 1 min 10 s until now"),
+        (
+            record((0, 3 * 2**20), (0, 9 * 2**20), (0, 0), 3, estimated=True, phase="restoring"),
+            "restoring, 3 s until now; 3.00 MB done; about 6.00 MB left; 1.00 MB/s; about 6 s to go",
+        ),
         (record((5, 0), (5, 0), (5, 0), 3), "copying, 3 s until now; 5 files (0.00 Bytes) done; 0 (0.00 Bytes) left"),
     ],
 )
@@ -90,3 +106,39 @@ def test_short_work_leaves_no_trace(tmp_path: Path):
     progress.start()
     progress.finish("done")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_a_killed_run_has_left_hinders_nobody(tmp_path: Path):
+    place = StatusFile(str(tmp_path / "status"))
+    for name in ("status", "status.part"):
+        (tmp_path / name).write_text("left")
+    place.remove()
+    place.write({"a": 1})
+    assert json.loads((tmp_path / "status").read_text()) == {"a": 1}
+
+
+def test_work_in_a_block_is_told_in_a_file_where_one_is_named(tmp_path: Path):
+    assert on_file(Work(), "") == []
+    path, work, count = tmp_path / "status", Work(), Count()
+    with told(on_file(work, str(path))):
+        for size in (3, 4):
+            count.add(size)
+        work.go_on("reading", count.amount, Amount(5, 10))
+        deadline = time.monotonic() + 5
+        while not path.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        said = parse(path.read_text())
+    assert said and (said["phase"], said["count"], said["bytes"]) == ("reading", 2, 7)
+    assert said["left"] == {"count": 3, "bytes": 3} and not said["estimated"]
+    assert not path.exists()
+
+
+def test_what_a_process_reads_and_writes_is_counted():
+    process = subprocess.Popen(["true"])
+    process.wait()
+    assert io_of(process.pid) == Io(0, 0)
+    before = io_of(os.getpid())
+    with open(os.devnull, "wb", buffering=0) as sink, open("/dev/zero", "rb", buffering=0) as source:
+        sink.write(source.read(1_000_000))
+    after = io_of(os.getpid())
+    assert after.read - before.read >= 1_000_000 <= after.written - before.written
