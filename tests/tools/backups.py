@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -100,6 +100,51 @@ def changed_settings(host: str, **changes: Any) -> Iterator[None]:
         yield
     finally:
         _write(host, before)
+
+
+@contextmanager
+def slowed(host: str) -> Iterator[None]:
+    """restic sends and receives 5 MB/s on a host inside the block, and rsync takes its time before it begins."""
+    programs = {
+        "restic": 'exec /usr/bin/restic --limit-upload 5000 --limit-download 5000 "$@"',
+        "rsync": 'sleep 2; exec /usr/bin/rsync "$@"',
+    }
+    for name, line in programs.items():
+        BED.on(
+            host,
+            f"printf '#!/bin/sh\\n%s\\n' {shlex.quote(line)} > /usr/local/bin/{name}; chmod +x /usr/local/bin/{name}",
+        )
+    try:
+        yield
+    finally:
+        BED.on(host, f"cd /usr/local/bin && rm {' '.join(programs)}")
+
+
+@contextmanager
+def damaged(key: str, damage: Callable[[bytes], bytes]) -> Iterator[None]:
+    """An object of the repository has other bytes inside the block."""
+    body = BED.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+    BED.s3.put_object(Bucket=BUCKET, Key=key, Body=damage(body))
+    try:
+        yield
+    finally:
+        BED.s3.put_object(Bucket=BUCKET, Key=key, Body=body)
+
+
+def flipped(body: bytes) -> bytes:
+    """With one bit in its middle another."""
+    middle = len(body) // 2
+    return body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :]
+
+
+def cut(body: bytes) -> bytes:
+    """The first half."""
+    return body[: len(body) // 2]
+
+
+def packs() -> dict[str, int]:
+    """Where the repository keeps the files' contents: keys and sizes."""
+    return {key: entry["Size"] for key, entry in BED.objects(BUCKET).items() if key.startswith("restic/data/")}
 
 
 def _write(host: str, text: str) -> None:

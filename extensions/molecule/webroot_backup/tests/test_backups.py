@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 from backups import (
-    BUCKET,
     CATALOG,
     PASSWORD,
     RESULTS,
@@ -24,8 +23,12 @@ from backups import (
     announced,
     back_up,
     changed_settings,
+    cut,
+    damaged,
     forget_turn,
+    packs,
     restic,
+    slowed,
     snapshots,
 )
 from scenario import BED, SOAK, WEBSERVERS, prediction_errors, without_s3
@@ -236,6 +239,32 @@ def test_the_next_takes_over_from_a_webserver_that_is_away_or_fails() -> None:
     assert back_up(SECOND, "weekly")["announced"]["host"] == SECOND
 
 
+@pytest.mark.parametrize("host", [FIRST, SECOND])
+def test_a_backup_says_how_far_it_is(host: str) -> None:
+    """By both versions of restic."""
+    BED.on(host, "head -c 30000000 /dev/urandom > /var/www/html/progress.bin")
+    far, seen = f"{RESULTS}/now-monthly.json.progress", []
+    look = f"for i in $(seq 600); do cat {far} 2>/dev/null && echo; sleep 0.2; [ -e /run/seen ] && break; done; :"
+    try:
+        changes = {"hook": "sleep 2", "extra_paths": [], "archive": ""}
+        with ThreadPoolExecutor(1) as pool, slowed(host), changed_settings(host, **changes):
+            looking = pool.submit(BED.on, host, f"rm -f /run/seen; {look}")
+            told = back_up(host, "now-monthly")
+            BED.on(host, "touch /run/seen")
+            seen = [json.loads(line) for line in looking.result().splitlines() if line]
+    finally:
+        BED.on(host, "rm /var/www/html/progress.bin")
+    assert told["error"] == ""
+    assert {"running webroot_backup_hook", "saving"} <= {one["phase"] for one in seen}
+    saving = [one for one in seen if one["phase"] == "saving"]
+    # What restic has read counts as done, before it has sent all of it.
+    done = [one["bytes"] for one in saving]
+    assert done == sorted(done) and done[-1] > 0, repr(done)
+    assert done[-1] + saving[-1]["left"]["bytes"] >= 30_000_000
+    assert saving[-1]["estimated"] and any(one["seconds_left"] is not None for one in saving)
+    assert BED.on(host, f"ls {far}* 2>/dev/null || true") == ""
+
+
 def test_old_backups_are_forgotten_by_period() -> None:
     with changed_settings(FIRST, keep={"hourly": 24, "daily": 2, "weekly": 5, "monthly": 12, "bimonthly": 6}):
         for _time in range(3):
@@ -270,15 +299,10 @@ def test_t11_a_wrong_clock_moves_no_backup_into_another_slot(by: str, problem: s
 
 
 def test_t18_damaged_data_is_noticed_by_the_weekly_check() -> None:
-    packs = {key: entry["Size"] for key, entry in BED.objects(BUCKET).items() if key.startswith("restic/data/")}
-    key = max(packs, key=lambda key: packs[key])
-    body = BED.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+    sizes = packs()
     forget_turn("check")
-    BED.s3.put_object(Bucket=BUCKET, Key=key, Body=body[: len(body) // 2])
-    try:
+    with damaged(max(sizes, key=lambda key: sizes[key]), cut):
         assert "restic check failed" in back_up(FIRST, "check")["error"]
-    finally:
-        BED.s3.put_object(Bucket=BUCKET, Key=key, Body=body)
     forget_turn("check")
     assert back_up(FIRST, "check")["error"] == ""
 
