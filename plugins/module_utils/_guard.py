@@ -100,6 +100,7 @@ class Guard:
         self._pages = set(pages)
         self._changed: dict[str, tuple[float, float]] = {}  # when it was noticed first, and last
         self._lost: dict[str, float] = {}
+        self._absent: set[str] = set()  # directories that are not there at all
         self._moved = self._grown = 0.0  # when what is lost changed last, and became more
         self._weight: int | None = 0
         self._spent: deque[tuple[float, int]] = deque()
@@ -110,6 +111,10 @@ class Guard:
     def saw(self, name: str, entry: Entry | None, now: float) -> None:
         """What is there now, or nothing."""
         before = self.listing.get(name)
+        if entry is None and before is not None and before.is_directory:
+            self._absent.add(name)
+        else:
+            self._absent.discard(name)
         if entry is None or (before is not None and is_lost(before, entry)):
             self._changed.pop(name, None)
             if name not in self._lost:
@@ -119,6 +124,7 @@ class Guard:
         if self._lost.pop(name, None) is not None:
             self._moved = now
             self._weight = None
+            self._end_hold()
         if entry == before:
             self._changed.pop(name, None)
         else:
@@ -188,6 +194,24 @@ class Guard:
             return []
         return sorted(page for page in self._pages if page in self._lost and page in self.listing)
 
+    def is_exposed(self, now: float) -> bool:
+        """Whether Syncthing could find by itself what is held, or will be.
+
+        When others' edits come in a directory that is gone, it makes it anew, and then looks at all that was in it.
+        """
+        if not self._absent:
+            return False
+        too_many = self.weight() > self._limit.files(len(self.listing)) - self.spent(now)
+        return bool(self.held or self.missing_pages() or too_many)
+
+    def absent(self) -> dict[str, int]:
+        """The directories that are gone, with those below them, and their modes."""
+        return {
+            name: stat.S_IMODE(entry.mode)
+            for name, entry in self.listing.items()
+            if entry.is_directory and (name in self._absent or is_below(name, self._absent))
+        }
+
     def release(self) -> None:
         """What is lost now was meant to go."""
         self._released = set(self._lost)
@@ -200,7 +224,9 @@ class Guard:
         self.altered = True
         self._changed.pop(name, None)
         self._lost.pop(name, None)
+        self._absent.discard(name)
         self._weight = None
+        self._end_hold()
 
     def is_pending(self, name: str) -> bool:
         """Whether a decision about it is due."""
@@ -213,7 +239,13 @@ class Guard:
             self._spent.append((now, weigh(given, self.listing)))
         self.altered = True
         gone = {name for name in {*self.listing, *self._lost} if name in given or is_below(name, given)}
+        self._absent -= gone
         for name in gone:
             self.listing.pop(name, None)
             self._lost.pop(name, None)
         self._weight = None
+        self._end_hold()
+
+    def _end_hold(self) -> None:
+        if not self._lost:
+            self.held = ""

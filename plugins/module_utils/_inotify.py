@@ -8,12 +8,15 @@ Roles install this file on hosts beside their programs; it needs nothing but Pyt
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import errno
 import os
 import select
 import socket
 import struct
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Callable, NamedTuple
 
 # inotify(7)
@@ -29,6 +32,20 @@ class Event(NamedTuple):
     watch: int
     mask: int
     name: str
+
+
+def limit_reached(error: OSError) -> str:
+    """Which limit of the kernel's is too small, in words for a user; empty when it is something else."""
+    names = {errno.ENOSPC: "max_user_watches", errno.EMFILE: "max_user_instances"}
+    name = names.get(error.errno or 0)
+    if not name:
+        return ""
+    with contextlib.suppress(OSError):
+        name += f" ({Path('/proc/sys/fs/inotify', name).read_text().strip()})"
+    return (
+        f"fs.inotify.{name} is used up: raise it in /etc/sysctl.d. It has to be larger than the number of directories "
+        "that all programs on this host watch"
+    )
 
 
 class Inotify:

@@ -29,7 +29,10 @@ class Peer(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """What differs from one webserver to another. ``takes_only``: it passes on nothing that it finds in ``path``."""
+    """What differs from one webserver to another.
+
+    ``takes_only``: it passes on nothing that it finds in ``path``. Otherwise it talks to nobody until ``Api.resume``.
+    """
 
     host: Peer
     peers: list[Peer]
@@ -56,7 +59,8 @@ def settings_file(settings: Settings, key: str, password: str) -> bytes:
     for device in (settings.host, *settings.peers):
         element = ET.SubElement(root, "device", id=device.id, name=device.name, compression="metadata")
         is_peer = device is not settings.host
-        _fill(element, {"address": f"tcp://{_bracketed(device.address)}:{settings.port}" if is_peer else "dynamic"})
+        address = f"tcp://{_bracketed(device.address)}:{settings.port}" if is_peer else "dynamic"
+        _fill(element, {"address": address, "paused": str(is_peer and not settings.takes_only).lower()})
     gui = ET.SubElement(root, "gui", enabled="true", tls="false")
     # Without a user everybody on the host could use the API; the key is the only way in.
     _fill(gui, {"address": f"127.0.0.1:{settings.api_port}", "user": "adt-assets", "password": password, "apikey": key})
@@ -115,6 +119,15 @@ class Api:
 
     def ping(self) -> None:
         self._ask("GET", "system/ping", 5.0)
+
+    def resume(self) -> None:
+        """Have it talk to its peers."""
+        self._ask("POST", "system/resume")
+
+    def has_looked(self) -> bool:
+        """Whether it has ever looked at the folder."""
+        last = self._ask("GET", "stats/folder").get(FOLDER, {}).get("lastScan", "")
+        return bool(last) and int(last[:4]) > 2000  # never is in the year 1 or 1970
 
     def scan(self, names: Sequence[str]) -> None:
         """Have it look at these names, and wait until it has."""

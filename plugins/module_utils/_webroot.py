@@ -188,11 +188,39 @@ def _move(path: str, to: str) -> None:
         shutil.move(path, to)
 
 
+def remake(root: str, folders: dict[str, int]) -> None:
+    """Make directories anew where they are gone, empty, with their modes."""
+    for name in sorted(folders):
+        path = os.path.join(root, name)
+        with contextlib.suppress(OSError):  # something else is there now, or it is not ours to make
+            os.mkdir(path)
+            os.chmod(path, folders[name])
+
+
+def unmake(root: str, folders: Iterable[str]) -> None:
+    """Remove directories that are empty."""
+    for name in sorted(folders, reverse=True):
+        with contextlib.suppress(OSError):
+            os.rmdir(os.path.join(root, name))
+
+
+def fuse_at(root: str, mountinfo: bytes) -> bool:
+    """Whether a webroot is the mount of a program, such as one of a bucket; from /proc/self/mountinfo (proc(5))."""
+    kind = b""
+    for line in mountinfo.splitlines():
+        before, _dash, after = line.partition(b" - ")
+        if _unescaped(before.split()[4]) == root:
+            kind = after.split()[0]  # the last one is in front
+    return kind.startswith(b"fuse") and kind != b"fuseblk"
+
+
 def mounts_inside(root: str, skip: Callable[[str], bool], mountinfo: bytes) -> list[str]:
     """Where something is mounted below a webroot, but for what is left out; from /proc/self/mountinfo (proc(5))."""
-    points = (
-        os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda code: bytes([int(code[1], 8)]), line.split()[4]))
-        for line in mountinfo.splitlines()
-    )
+    points = (_unescaped(line.split()[4]) for line in mountinfo.splitlines())
     below = (os.path.relpath(point, root) for point in points if point.startswith(root.rstrip("/") + "/"))
     return sorted({name for name in below if not skip(name)})
+
+
+def _unescaped(point: bytes) -> str:
+    """A mountpoint as /proc/self/mountinfo writes it."""
+    return os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda code: bytes([int(code[1], 8)]), point))

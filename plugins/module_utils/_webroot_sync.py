@@ -6,7 +6,8 @@
 Role webroot_sync installs this file on webservers as the program of one service (`webroot_sync.py VERB`), beside
 guard.py, webroot.py, syncthing.py and inotify.py. It needs nothing but Python's standard library.
 
-    before Syncthing starts   the webroot is compared with the last good list: a start shows everything
+    when Syncthing starts     it would look at everything. So it finds the folder shut, that is without its marker, and
+                              nobody to talk to; then the webroot is compared with the last good list, as later
     while it runs             inotify says what changed; the guard decides what Syncthing is asked to look at
     a host that joins         gets everything into a directory beside the webroot, which then takes the old files' place
     a host that has joined    has a list, and Syncthing's index. Whoever lost one of them may not pass old files on: it
@@ -218,6 +219,17 @@ def _forget_index() -> None:
         subprocess.run(["rm", "-rf", "--", str(index)], check=True)
 
 
+def _write_index_through() -> None:
+    for folder, _folders, files in os.walk(HOME):
+        for name in files if os.path.basename(folder).startswith("index-") else []:
+            with contextlib.suppress(FileNotFoundError):
+                file = os.open(os.path.join(folder, name), os.O_RDONLY | os.O_NOFOLLOW)
+                try:
+                    os.fsync(file)
+                finally:
+                    os.close(file)
+
+
 def own(config: Config, check: bool) -> dict[str, Any]:
     """Give everything to the user that syncs it; say what wasn't theirs."""
     owner, skip = config.owner, webroots.skipping(config.excludes)
@@ -260,6 +272,8 @@ class Service:
         self.state: dict[str, Any] = {"running": False, "problem": "", "held": [], "held_files": 0, "let_go": 0}
         self._device = 0
         self._whole = 0  # how often in a row nothing was missing
+        self._shut = False
+        self._remade: set[str] = set()
         self._child: subprocess.Popen[bytes] | None = None
         self._said: dict[str, Any] = {}
         self._kept = self._asked = self._looked = self._decided = self._held_asked = 0.0
@@ -275,18 +289,18 @@ class Service:
             join(self.config)
         if stage() == GETTING:
             self._get_everything()
+        if stage() == SEEDING:  # perhaps a first look that was broken off; nobody was told anything
+            seed(self.config)
         self._wait_until(self._admit)
         if self.stopping:
             return
         try:
-            self._start(self.config.webroot)
-            self._keep_list(time.monotonic())
-            JOINING.unlink(missing_ok=True)
+            self._start_shut()
             while not self.stopping:
                 self._turn()
         finally:
             self._end()
-            webroots.write_list(LIST, self._guard.listing)
+        self._keep_list(time.monotonic())
 
     def _wait_until(self, good: Callable[[], bool]) -> None:
         while not self.stopping and not good():
@@ -337,6 +351,7 @@ class Service:
 
     def _put_in_place(self) -> None:
         config = self.config
+        known = webroots.walk(config.fresh, self.owner, self.skip)
         aside = os.path.join(config.kept, "aside", time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()))
         JOINING.write_text(EXCHANGING, encoding="ascii")
         try:
@@ -345,7 +360,7 @@ class Service:
             self._set_problem(f"the others' files can't be put in place; what was there is in {aside}: {error}")
             self._wait_until(lambda: False)
             return
-        webroots.write_list(LIST, webroots.walk(config.webroot, self.owner, self.skip))
+        webroots.write_list(LIST, known)
         config.as_user("rm", "-rf", "--", config.fresh)
         JOINING.unlink()
         self._whole = 0
@@ -356,40 +371,14 @@ class Service:
     # before the start
 
     def _admit(self) -> bool:
-        """Whether Syncthing may be started; begins to watch before it looks."""
+        """Whether Syncthing may be started."""
         problem = why_not_joined(self.config)
         if problem:
             problem += ": run playbook adt.assets.sync, which sets its files aside and gets the others'"
         else:
-            try:
-                problem = self._root_problem() or self._compare_with_list()
-            except OSError as error:
-                problem = f"the webroot can't be looked at: {error}"
+            problem = self._root_problem()
         self._set_problem(problem)
         return not problem
-
-    def _compare_with_list(self) -> str:
-        config = self.config
-        before = {name: entry for name, entry in (webroots.read_list(LIST) or {}).items() if not self.skip(name)}
-        self._guard = guards.Guard(before, config.limit, config.pages)
-        self._watch_anew()
-        now = time.monotonic()
-        found = webroots.walk(config.webroot, self.owner, self.skip)
-        for name in before:
-            self._guard.saw(name, found.get(name), now)
-        if self._take_release():
-            self._guard.release()
-        lost = self._guard.losses(now)
-        self._note_held()
-        if self._guard.held:
-            return (
-                f"{self._guard.held}: {shown(self._guard.lost())}. Release or heal them with playbook adt.assets.sync"
-            )
-        self._guard.knows_gone(lost, now)
-        for name, entry in found.items():
-            self._guard.knows(name, entry)
-        self._device = os.stat(config.webroot).st_dev
-        return ""
 
     def _watch_anew(self) -> None:
         os.close(self._notify.fd)
@@ -408,12 +397,14 @@ class Service:
             return f"{root} is no directory"
         if not webroots.can_read(status, self.owner):
             return f"{self.config.user} can't read {root}"
+        if webroots.fuse_at(root, Path("/proc/self/mountinfo").read_bytes()):
+            return f"a bucket, or what else a program shows, is mounted at {root}: there is nothing to sync"
         return self._running_problem(root, status) if self._child else ""
 
     def _running_problem(self, root: str, status: os.stat_result) -> str:
         if status.st_dev != self._device:
             return f"another file system lies at {root}"
-        if not os.path.isdir(os.path.join(root, webroots.MARKER)):
+        if not self._shut and not os.path.isdir(os.path.join(root, webroots.MARKER)):
             return f"{webroots.MARKER} is gone from {root}"
         try:
             ignored = Path(root, webroots.PATTERNS).read_bytes()
@@ -423,9 +414,66 @@ class Service:
 
     # while it runs
 
+    def _start_shut(self) -> None:
+        """Have Syncthing look at nothing by itself, and talk to nobody until that is certain."""
+        config = self.config
+        before = {name: entry for name, entry in (webroots.read_list(LIST) or {}).items() if not self.skip(name)}
+        self._guard = guards.Guard(before, config.limit, config.pages)
+        self._device = os.stat(config.webroot).st_dev
+        self._set_shut(True)
+        self._start(config.webroot)
+        if stage() == SEEDING:
+            self._wait_for_first_look()
+        else:
+            self._wait_until_refused()
+        if self.stopping:
+            return
+        JOINING.unlink(missing_ok=True)
+        self._tree.blind = True  # everything has to be compared
+        self.api.resume()
+
+    def _wait_for_first_look(self) -> None:
+        """Without an index Syncthing opens the folder itself and looks at all, and can miss nothing."""
+        self._shut = False
+        while not self.stopping and not self.api.has_looked():
+            self._check_child()
+            inotify.notify_systemd("WATCHDOG=1")
+            self._set_problem(self.api.status().get("error") or "")
+            self._write_state()
+            time.sleep(0.5)
+
+    def _wait_until_refused(self) -> None:
+        """Until Syncthing has found the folder shut. Where it has no index any more, it has opened it."""
+        until = time.monotonic() + START_SECONDS
+        while not self.stopping:
+            if os.path.lexists(os.path.join(self.config.webroot, webroots.MARKER)):
+                self._end()
+                _forget_index()
+                raise SyncError("Syncthing has lost its index")
+            if self.api.status().get("state") == "error":
+                return
+            self._check_child()
+            if time.monotonic() > until:
+                raise SyncError("Syncthing doesn't say that the folder is shut")
+            time.sleep(0.1)
+
+    def _set_shut(self, shut: bool) -> None:
+        """In a folder without its marker Syncthing looks at nothing and writes nothing."""
+        marker = os.path.join(self.config.webroot, webroots.MARKER)
+        self._shut = shut
+        if shut:
+            try:
+                os.rmdir(marker)  # at once
+            except OSError:
+                self.config.as_user("rm", "-rf", "--", marker)
+        else:
+            self.config.as_user("mkdir", "-p", "--", marker)
+            self.api.scan([webroots.PATTERNS])  # nothing of the webroot: it only finds that the folder is open again
+
     def _start(self, path: str, takes_only: bool = False) -> None:
         config = self.config
-        config.as_user("mkdir", "-p", "--", os.path.join(path, webroots.MARKER))
+        if takes_only:
+            config.as_user("mkdir", "-p", "--", os.path.join(path, webroots.MARKER))
         config.as_user("tee", "--", os.path.join(path, webroots.PATTERNS), given=config.ignored)
         config.as_user("mkdir", "-p", "--", os.path.join(config.kept, "versions"))
         settings = syncthing.Settings(
@@ -469,17 +517,20 @@ class Service:
             for event in self._notify.read(0.2):
                 for name in self._tree.names(event):
                     self._look(name)
-        except ConnectionAbortedError:
+                if event.mask & inotify.IN_Q_OVERFLOW:
+                    report("notices were lost, as too much happened at a time: everything is compared anew")
+        except OSError as error:  # the mount went away, or a new directory can't be watched
+            if not isinstance(error, ConnectionAbortedError) and not inotify.limit_reached(error):
+                raise
             self._tree.blind = True
         now = time.monotonic()
-        if now - self._looked >= LOOK_SECONDS or self._tree.blind:
+        if now - self._looked >= LOOK_SECONDS or (self._tree.blind and not self.state["problem"]):
             self._looked = now
             problem = self._root_problem()
             self._tree.blind = self._tree.blind or bool(self.state["problem"])
-            self._set_problem(problem)
-            if not problem and self._tree.blind:
-                self._look_anew()
+            self._set_problem(problem or (self._look_anew() if self._tree.blind else ""))
         if not self.state["problem"]:
+            self._guard_folder(now)
             self._show(now)
         if now - self._asked >= ASK_SECONDS:
             self._asked = now
@@ -492,21 +543,39 @@ class Service:
     def _look(self, name: str) -> None:
         self._guard.saw(name, webroots.look(self.config.webroot, name, self.owner), time.monotonic())
 
-    def _look_anew(self) -> None:
-        """Compare everything: notices may have been missed."""
-        self._watch_anew()
+    def _look_anew(self) -> str:
+        """Compare everything: notices may have been missed. What is wrong when that can't be done."""
+        try:
+            self._watch_anew()
+        except OSError as error:
+            problem = inotify.limit_reached(error)
+            if not problem:
+                raise
+            if not self._shut:  # nobody would see what others' edits may bring to light
+                self._set_shut(True)
+            self._tree.blind = True
+            return problem
         found = webroots.walk(self.config.webroot, self.owner, self.skip)
         now = time.monotonic()
         for name in {*found, *self._guard.listing}:
             self._guard.saw(name, found.get(name), now)
+        return ""
+
+    def _guard_folder(self, now: float) -> None:
+        """Shut the folder while Syncthing could find by itself what is held, and open it otherwise."""
+        exposed = self._guard.is_exposed(now)
+        if exposed != self._shut:
+            self._set_shut(exposed)
 
     def _show(self, now: float) -> None:
         if (RELEASE.exists() or self._guard.is_settled(now)) and now - self._decided >= LOOK_SECONDS:
             self._decided = now
             # What Syncthing is doing now may be what is missing here.
-            if self.api.status().get("state") == "idle":
+            if self.api.status().get("state") in ("idle", "error"):
                 self._show_losses(now)
         self._note_held()
+        if self._shut:
+            return
         entries = {}
         for name in self._guard.changes(now):
             entry = webroots.look(self.config.webroot, name, self.owner)
@@ -531,6 +600,7 @@ class Service:
 
     def _show_losses(self, now: float) -> None:
         if self._take_release():
+            self._unmake_directories()
             self._look_anew()
             report(f"released: {self._guard.weight()} files that are gone, empty or unreadable here will be elsewhere")
             self._guard.release()
@@ -539,6 +609,10 @@ class Service:
             self._forgo_others()
         names = self._guard.losses(now)
         weight = guards.weigh(names, self._guard.listing)
+        if names and self._shut:
+            self._set_shut(False)
+        elif self._shut and self._guard.held and not self._guard.missing_pages():
+            self._remake_directories()
         for at in range(0, len(names), guards.BATCH):
             self.api.scan(names[at : at + guards.BATCH])
         if not names:
@@ -551,6 +625,19 @@ class Service:
         self.state["let_go"] += weight
         report(f"passed on as gone, empty or unreadable, {weight} files: {shown(names)}")
         self._keep_list(now)
+
+    def _remake_directories(self) -> None:
+        """Make what is gone anew, empty, so that Syncthing needn't (Guard.is_exposed), and edits go on."""
+        folders = self._guard.absent()
+        self.config.as_user(sys.executable, "-I", __file__, "remake", given=json.dumps(folders).encode())
+        self._remade.update(folders)
+        for name in [name for name in self._guard.listing if name in folders or guards.is_below(name, {*folders})]:
+            self._look(name)
+
+    def _unmake_directories(self) -> None:
+        given = json.dumps(sorted(self._remade)).encode()
+        self.config.as_user(sys.executable, "-I", __file__, "unmake", given=given)
+        self._remade.clear()
 
     def _forgo_others(self) -> None:
         """Take off the losses what Syncthing has itself removed here, as others did."""
@@ -587,7 +674,7 @@ class Service:
         """How Syncthing is doing; how many files and directories it has."""
         status = self.api.status()
         peers = self.api.connected(self.config.peers)
-        errors = [*self.api.errors(), *([status["error"]] if status.get("error") else [])]
+        errors = [*self.api.errors(), *([status["error"]] if status.get("error") and not self._shut else [])]
         if self.api.looks_by_itself():
             errors.append("Syncthing's watcher or rescans were switched on: restart adt-webroot-sync")
         self.state |= {"peers": peers, "errors": errors[:NAMES_SHOWN], "needs": status.get("needTotalItems", 0)}
@@ -604,10 +691,12 @@ class Service:
         self._kept = now
         if self._guard.altered:
             self._guard.altered = False
+            _write_index_through()  # the list says nothing that the index wouldn't know after a power cut
             webroots.write_list(LIST, self._guard.listing)
         os.utime(LIST)  # it says until when this host was there
 
     def _write_state(self) -> None:
+        self.state["deciding"] = self._tree.blind or bool(self._guard.lost() and not self._guard.held)
         fresh = STATE.with_suffix(".new")
         fresh.write_text(json.dumps({**self.state, "time": time.time()}), encoding="utf-8")
         os.replace(fresh, STATE)
@@ -625,6 +714,8 @@ def _is_as_known(entry: guards.Entry, known: dict[str, Any]) -> bool:
 
 
 # ---------------------------------------------------------------- the verbs
+
+VERBS = ["seed", "join", "own", "foreign", "exchange", "remake", "unmake", "state", "release", "wait"]
 
 
 def state(config: Config) -> dict[str, Any]:
@@ -677,9 +768,7 @@ def wait(config: Config, seconds: int) -> dict[str, Any]:
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "verb", choices=["run", "keys", "seed", "join", "own", "foreign", "exchange", "state", "release", "wait"]
-    )
+    parser.add_argument("verb", choices=["run", "keys", *VERBS])
     parser.add_argument("words", nargs="*")
     given = parser.parse_args(arguments)
     try:
@@ -693,6 +782,9 @@ def main(arguments: list[str]) -> int:
             if given.verb == "exchange":
                 webroots.exchange(config.webroot, config.excludes, config.fresh, *given.words)
                 return 0
+            if given.verb in ("remake", "unmake"):
+                {"remake": webroots.remake, "unmake": webroots.unmake}[given.verb](config.webroot, json.load(sys.stdin))
+                return 0
             if given.verb == "wait":
                 told = wait(config, int(given.words[0]))
             elif given.verb in ("own", "foreign"):
@@ -700,7 +792,8 @@ def main(arguments: list[str]) -> int:
             else:
                 told = {"seed": seed, "join": join, "state": state, "release": release}[given.verb](config)
     except (SyncError, syncthing.SyncthingError, OSError, subprocess.CalledProcessError) as error:
-        report(f"webroot_sync: {error}")
+        limit = inotify.limit_reached(error) if isinstance(error, OSError) else ""
+        report(f"webroot_sync: {limit or error}")
         return 1
     sys.stdout.write(json.dumps(told) + "\n")
     return 0

@@ -6,84 +6,39 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import random
 import shlex
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from reader import Reader
-from scenario import BED, WEBSERVERS, answered, prediction_errors, wait_until, webroot
-
-HERE, THERE, BEYOND = WEBSERVERS[:3]
-ROOT = "/var/www/html"
-UNIT = "adt-webroot-sync"
-PROGRAM = "python3 -I /usr/local/lib/adt-webroot-sync/webroot_sync.py"
-CONVERGE = str(Path(__file__).parents[1] / "converge.yml")
-OWN = ["img[1]", "a b", "!x", "#x", "wp-content/uploads", "wp-content/cache"]
-SETTINGS = {"assets_settings": {"persist_assets_to_cloud": 0, "build_archive_choice": "hourly", "sync_webroots": 1}}
-QUIET_SECONDS = 10  # whatever would be passed on, has been by then
-# All but what is mounted, as it is for those who may not delete there.
-SYNCED = " ".join(
-    f"{ROOT}/{name}" for name in ("files", "img1", "index.php", "themes", "wp-content/themes", ".stfolder", ".stignore")
+from scenario import BED, SOAK, WEBSERVERS, answered, prediction_errors, wait_until
+from synced import (
+    BEYOND,
+    CHANGES,
+    CONVERGE,
+    HERE,
+    OWN,
+    PROGRAM,
+    QUIET_SECONDS,
+    ROOT,
+    SETTINGS,
+    SYNCED,
+    THERE,
+    UNIT,
+    has,
+    in_order,
+    play,
+    state,
+    tree,
+    trees,
+    wait_for_the_same,
+    write,
 )
 
-
-def state(host: str) -> dict:
-    return json.loads(BED.on(host, f"{PROGRAM} state"))
-
-
-def tree(host: str) -> dict[str, str]:
-    """What a webserver's webroot holds, but for what is its own."""
-    return webroot(host, *OWN)
-
-
-def play(action: str) -> str:
-    return BED.playbook("adt.assets.sync", {**SETTINGS, "assets_sync": action}).stdout
-
-
-def trees() -> list[dict[str, str]]:
-    with ThreadPoolExecutor() as threads:
-        return list(threads.map(tree, WEBSERVERS[:3]))
-
-
-def differences() -> str:
-    first, *others = trees()
-    return "; ".join(
-        f"{host}: {sorted(set(first.items()) ^ set(other.items()))[:6]}"
-        for host, other in zip(WEBSERVERS[1:], others)
-        if other != first
-    )
-
-
-def wait_for_the_same(seconds: float = 30.0) -> None:
-    wait_until(lambda: not differences(), seconds, differences)
-
-
-@pytest.fixture
-def in_order() -> Iterator[None]:
-    """The test ends with webroots that are the same, and nothing held."""
-    yield
-    wait_for_the_same()
-    for host in WEBSERVERS[:3]:
-        now = state(host)
-        assert (now["running"], now["problem"], now["held_files"], now["errors"]) == (True, "", 0, []), now
-
-
-CHANGES = pytest.mark.usefixtures("in_order")
-
-
-def write(host: str, name: str, text: str) -> None:
-    path = shlex.quote(f"{ROOT}/{name}")
-    BED.on(host, f"echo {shlex.quote(text)} | sudo -u www-data tee {path} > /dev/null")
-
-
-def has(host: str, name: str) -> bool:
-    return "yes" in BED.on(host, f"[ -e {shlex.quote(f'{ROOT}/{name}')} ] && echo yes", check=False)
+__all__ = ["in_order"]
 
 
 @contextmanager
@@ -146,7 +101,7 @@ def test_h20_emptied_at_once_or_while_stopped_nothing_is_deleted_elsewhere_and_a
     time.sleep(QUIET_SECONDS)
     assert tree(HERE) == before
     assert state(THERE)["problem"]
-    assert "index.php" in state(BEYOND)["problem"]
+    assert "index.php" in state(BEYOND)["held_because"]
     shown = BED.playbook("adt.assets.status", SETTINGS).stdout
     assert "index.php" in shown
     play("heal")
@@ -256,7 +211,8 @@ def test_random_changes_on_all_webservers_end_in_the_tree_that_was_meant() -> No
     touched: dict[str, tuple[float, str]] = {}
     BED.on(HERE, f"sudo -u www-data mkdir {ROOT}/random")
     wait_until(lambda: all(has(host, "random") for host in hosts), 10)
-    for step in range(90):
+    steps = 900 if SOAK else 90
+    for step in range(steps):
         host = choose.choice(hosts)
         free = [name for name in expected if time.monotonic() - touched[name][0] > 8 or touched[name][1] == host]
         kind = choose.choice(["create", "create", "edit", "rename", "delete"]) if free else "create"
@@ -272,8 +228,10 @@ def test_random_changes_on_all_webservers_end_in_the_tree_that_was_meant() -> No
             BED.on(host, f"rm {ROOT}/{name}")
             del expected[name]
         touched[name] = (time.monotonic(), host)
-        if step == 45:
-            BED.on(BEYOND, f"systemctl restart {UNIT}")
+        if step == steps // 3:
+            BED.on(THERE, f"systemctl restart --no-block {UNIT}")
+        if step == steps // 2:
+            BED.restart(BEYOND)
     wait_for_the_same()
     found = BED.on(HERE, f"cd {ROOT} && grep -r . random")
     assert dict(line.split(":", 1) for line in found.splitlines()) == expected

@@ -251,5 +251,55 @@ def test_many_edits_are_shown_in_parts():
     assert not set(it.changes(1.0)) & set(first)
 
 
+def test_h20_syncthing_could_find_what_was_in_a_missing_directory_when_that_is_too_much():
+    it = guard()
+    lose(it, [name for name in FILES if name.startswith("d1/")])
+    assert not it.is_exposed(1)  # the directory is there
+    it.saw("d1", None, 1.0)
+    assert it.is_exposed(1)
+    assert decide(it, 5) == []
+    assert it.absent() == {"d1": 0o755}
+    it.saw("d1", DIRECTORY, 6.0)  # made anew, empty
+    assert not it.is_exposed(6)
+    assert it.held or decide(it, 9) == []
+
+
+def test_a_small_directory_that_is_gone_exposes_nothing_until_the_limit_is_used_up():
+    it = guard(100)
+    it.saw("d1", None, 0.0)
+    assert not it.is_exposed(1)
+    assert decide(it, 3) == ["d1"]
+    assert not it.absent()
+    it.saw("d2", None, 4.0)
+    it.saw("d3", None, 4.0)
+    assert it.is_exposed(4)
+
+
+def test_directories_below_a_missing_one_are_missing_too_and_what_is_back_is_not():
+    it = Guard({"a": DIRECTORY, "a/b": DIRECTORY, "a/b/f": FILE, "c": DIRECTORY}, LIMIT)
+    it.saw("a", None, 0.0)
+    it.saw("c", LINK, 0.0)
+    assert it.absent() == {"a": 0o755, "a/b": 0o755}
+    it.saw("a", DIRECTORY, 1.0)
+    assert it.absent() == {}
+
+
+def test_h20_without_its_entry_page_a_missing_directory_exposes_what_was_in_it_however_little():
+    it = guard()
+    lose(it, ["index.php", "d1"])
+    assert it.is_exposed(0)
+
+
+def test_a_hold_ends_when_everything_is_back():
+    it = guard()
+    lose(it, FILES[:100])
+    assert decide(it, 3) == []
+    for name in FILES[:100]:
+        it.saw(name, FILE, 4.0)
+    assert not it.held
+    lose(it, [FILES[0]], began=5.0)
+    assert decide(it, 8.0) == [FILES[0]]  # and not only after a calm minute
+
+
 def test_topmost_names_are_not_confused_by_their_beginnings():
     assert _guard.topmost(["a", "a/b", "ab", "b/c/d", "b/c"]) == ["a", "ab", "b/c"]

@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+
+import pytest
 
 from ansible_collections.adt.assets.plugins.module_utils import _inotify
 from ansible_collections.adt.assets.plugins.module_utils._inotify import Inotify, Tree
@@ -98,3 +101,20 @@ def test_a_changed_mode_is_named_once_asked_for(tmp_path):
         tree.add("")
         (tmp_path / "folder").chmod(0o700)
         assert seen(tree, notify) == {"folder"}
+
+
+def test_when_the_kernel_has_dropped_notices_the_tree_is_blind(tmp_path):
+    with Inotify() as notify:
+        tree = Tree(str(tmp_path), notify)
+        tree.add("")
+        assert tree.names(_inotify.Event(-1, _inotify.IN_Q_OVERFLOW, "")) == []
+        assert tree.blind
+
+
+@pytest.mark.parametrize(
+    ("code", "name"), [(errno.ENOSPC, "max_user_watches ("), (errno.EMFILE, "max_user_instances ("), (errno.EIO, "")]
+)
+def test_a_limit_of_the_kernel_is_named(code, name):
+    told = _inotify.limit_reached(OSError(code, "x"))
+    assert name in told
+    assert bool(told) == bool(name)

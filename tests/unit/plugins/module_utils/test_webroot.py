@@ -155,6 +155,32 @@ def test_mounts_inside_a_webroot_are_named_unless_they_are_left_out():
     assert _webroot.mounts_inside("/var/www/html", skipping(["images"]), mountinfo) == ["a b\\"]
 
 
+@pytest.mark.parametrize(
+    ("mounts", "is_fuse"),
+    [
+        (b"", False),
+        (b"40 1 0:9 / /var/www/html rw shared:9 - ext4 /dev/sdb rw", False),
+        (b"40 1 0:9 / /var/www/html rw shared:9 - fuse.rclone bucket rw", True),
+        (b"40 1 0:9 / /var/www/html rw - ext4 /dev/sdb rw\n41 40 0:8 / /var/www/html rw - fuse s3 rw", True),
+        (b"40 1 0:9 / /var/www/html/images rw - fuse.rclone bucket rw", False),
+        (b"40 1 0:9 / /var/www/html rw - fuseblk /dev/sdb rw", False),
+    ],
+)
+def test_a_webroot_that_a_program_shows_is_told_from_one_with_a_disk_of_its_own(mounts, is_fuse):
+    assert _webroot.fuse_at("/var/www/html", mounts) is is_fuse
+
+
+def test_directories_are_made_anew_with_their_modes_and_only_empty_ones_removed(tmp_path):
+    (tmp_path / "there").write_bytes(b"a file now")
+    folders = {"a": 0o750, "a/b": 0o755, "there": 0o755, "none/c": 0o755}
+    _webroot.remake(str(tmp_path), folders)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o750
+    assert (tmp_path / "a/b").is_dir() and (tmp_path / "there").is_file() and not (tmp_path / "none").exists()
+    (tmp_path / "a/new").write_bytes(b"x")
+    _webroot.unmake(str(tmp_path), folders)
+    assert sorted(entry.name for entry in (tmp_path / "a").iterdir()) == ["new"]
+
+
 def test_what_belongs_to_others_is_named(root):
     other = User(ME.uid + 1, ME.gid)
     named = {path for path, _folder, _name in _webroot.foreign(str(root), other, skipping(["uploads", "img[1]"]))}
@@ -185,6 +211,8 @@ def test_syncthings_own_watcher_and_rescans_are_off_and_nobody_outside_is_asked(
     assert (folder.get("rescanIntervalS"), folder.get("fsWatcherEnabled")) == ("0", "false")
     assert [device.get("id") for device in folder.findall("device")] == ["AAA", "BBB"]
     assert [device.findtext("address") for device in file.findall("device")] == ["dynamic", "tcp://[fd00::2]:22000"]
+    # Whoever could pass something on talks to nobody until it is certain that nothing was looked at.
+    assert file.find("device[@id='BBB']").findtext("paused") == str(not takes_only).lower()
     assert file.findtext("gui/address") == "127.0.0.1:8384"
     for option in ("globalAnnounceEnabled", "localAnnounceEnabled", "relaysEnabled", "natEnabled"):
         assert file.findtext(f"options/{option}") == "false"
