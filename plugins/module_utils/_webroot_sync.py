@@ -655,11 +655,17 @@ class Service:
 
     def _note_held(self) -> None:
         held = self._guard.held
-        names = self._guard.lost() if held else []
+        names = self._lost_names() if held else []
         self.state["held"] = names[:NAMES_SHOWN]
         self.state["held_files"] = self._guard.weight() if held else 0
         self.state["held_because"] = held
         self._say("held", bool(held), f"held back: {held}: {shown(names)}" if held else "")
+
+    def _lost_names(self) -> list[str]:
+        """What is lost, with the directories that were made anew in the place of all that was in them."""
+        lost = self._guard.lost()
+        above = {name[:at] for name in lost for at, letter in enumerate(name) if letter == "/"}
+        return guards.topmost([*lost, *(self._remade & above)])
 
     @staticmethod
     def _take_release() -> bool:
