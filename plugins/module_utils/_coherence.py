@@ -9,7 +9,9 @@ needs nothing but Python's standard library and Linux 5.12.
     what changes here     inotify on the mount; a file is told of when its upload has ended
     how it is told        TCP to each peer; both ends prove that they know a key made of the site's S3 secret, each
                           message is authenticated and numbered. Names of files travel readably, contents never
-    what a peer does      has its mount forget the directory, and the kernel the name
+    what a peer does      has its mount forget the directory, and the kernel the name. An overwritten file changes
+                          while nobody has it open, and who opens it then has to wait: nobody sees the size that it
+                          had with the content that it has
 
 A mount that can't be told of everything (a peer isn't heard, or sees nothing itself) forgets all its directories every
 FORGET_SECONDS: as coherent as a mount that nobody tells anything, and as costly.
@@ -20,6 +22,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import fcntl
 import hashlib
 import hmac
 import http.client
@@ -28,6 +31,7 @@ import os
 import queue
 import signal
 import socket
+import stat
 import struct
 import sys
 import threading
@@ -59,6 +63,11 @@ SETTLE_SECONDS = 0.3  # after close(2), the mount tool learns of it a little lat
 # for the first time after it was forgotten, comes back: only what stays forgotten for CALM_SECONDS is.
 AGAIN_SECONDS = (0.3, 1.0, 2.0, 4.0, 8.0, 16.0)
 CALM_SECONDS = 1.5
+# Overwritten files: how long to wait for those who read one, how long others may have to wait then, how many at once.
+BUSY_SECONDS = 0.5
+HELD_SECONDS = 2.0  # with BUSY_SECONDS less than DEAF_SECONDS: the peer waits for our answer
+HELD_MAX = 200
+LIST_SECONDS = (0.0, 0.05, 0.2)  # when to have the mount list again while it still has the old one
 REMEMBERED_SECONDS = 65.0  # the kernel looks a name up anew a minute after rclone has made it
 NAMES_MAX = 5000  # more names than this in one message are told as "everything"
 FRAME_MAX = 4 << 20
@@ -275,18 +284,116 @@ def look_up_anew(root: int, name: str) -> bool:
     return False
 
 
+def open_file(root: int, name: str) -> int:
+    """A file for reading. Raises OSError."""
+    folder = mounts.open_folder(root, os.path.dirname(name))
+    if folder is None:
+        raise FileNotFoundError(name)
+    try:
+        file = os.open(os.path.basename(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    finally:
+        os.close(folder)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise IsADirectoryError(name)
+    return file
+
+
 def read_one_byte(root: int, name: str) -> None:
     """Have the mount look at a file's content. Raises OSError."""
-    folder = mounts.open_folder(root, os.path.dirname(name))
-    if folder is not None:
-        try:
-            file = os.open(os.path.basename(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
-            try:
-                os.read(file, 1)
-            finally:
+    file = open_file(root, name)
+    try:
+        os.read(file, 1)
+    finally:
+        os.close(file)
+
+
+# ---------------------------------------------------------------- nobody reads while content changes
+
+FAN_CLOEXEC, FAN_CLASS_CONTENT, FAN_MARK_ADD, FAN_OPEN_PERM = 1, 4, 1, 0x10000  # linux/fanotify.h
+
+
+@contextlib.contextmanager
+def nobody_reads(root: int, names: Iterable[str]) -> Iterator[dict[str, int]]:
+    """Let nobody have these files open inside the block: who opens one waits until its end, HELD_SECONDS at most.
+
+    Yields descriptors of those that are held; not those that are read for longer than BUSY_SECONDS.
+    """
+    files: dict[str, int] = {}
+    gates: list[int] = []
+    late = threading.Timer(HELD_SECONDS, _let_in, [gates])
+    try:
+        for name in names:
+            with contextlib.suppress(OSError):  # there is none, or no file
+                files[name] = open_file(root, name)
+        held = shut(files, gates)
+        if held:
+            late.start()
+        yield held
+    finally:
+        late.cancel()
+        _let_in(gates)
+        for file in files.values():
+            with contextlib.suppress(OSError):  # it is closed all the same
                 os.close(file)
-        finally:
-            os.close(folder)
+
+
+def shut(files: dict[str, int], gates: list[int]) -> dict[str, int]:
+    """Have all who open these files wait at a gate, when nobody has one open; those that are held."""
+    busy_until = time.monotonic() + BUSY_SECONDS
+    while files:
+        try:
+            gates.append(gate(files.values()))
+        except OSError:  # a kernel without such gates, or too many of them
+            return {}
+        free = {name: file for name, file in files.items() if is_alone(file)}
+        if len(free) == len(files):
+            break
+        _let_in(gates)
+        if time.monotonic() < busy_until:
+            time.sleep(0.003)
+        else:
+            files = free
+    return files
+
+
+def gate(files: Iterable[int]) -> int:
+    """A descriptor: until it is closed, also by the end of this process, open(2) of the files waits. Raises OSError.
+
+    That is fanotify(7), whose questions are never answered. A lease would refuse an open with O_NONBLOCK, as nginx's.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd: int = libc.fanotify_init(FAN_CLASS_CONTENT | FAN_CLOEXEC, os.O_RDONLY | os.O_CLOEXEC)
+    if fd < 0:
+        raise OSError(ctypes.get_errno(), "fanotify_init")
+    for file in files:
+        if libc.fanotify_mark(fd, FAN_MARK_ADD, ctypes.c_uint64(FAN_OPEN_PERM), file, None) < 0:
+            code = ctypes.get_errno()
+            os.close(fd)
+            raise OSError(code, "fanotify_mark")
+    return fd
+
+
+def is_alone(file: int) -> bool:
+    """Whether nobody else has a file open, or is just opening it: only then the kernel grants a lease for writing."""
+    try:
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError:
+        return False
+    return True
+
+
+def _let_in(gates: list[int]) -> None:
+    with contextlib.suppress(IndexError):  # two threads may do this at once
+        while True:
+            os.close(gates.pop())
+
+
+def size_told(what: str | None) -> int | None:
+    """A file's size by its fingerprint, where that says it."""
+    size = (what or "").split(",")[0]
+    return int(size) if size.isdecimal() else None
 
 
 # ---------------------------------------------------------------- one site's peers
@@ -393,6 +500,7 @@ class Directory:
         self._told: queue.SimpleQueue[Names | None] = queue.SimpleQueue()  # where to look for directories to watch
         self._checks: dict[str, Check] = {}
         self._news = threading.Condition()
+        self._holding = threading.Lock()  # two that open a file would wait for each other
         for work in (self._watch, self._keep, self._check):
             threading.Thread(target=self._for_ever, args=(work,), daemon=True).start()
 
@@ -421,7 +529,7 @@ class Directory:
         """Have the mount forget these names, or everything, and look that it did, until all tries are made."""
         try:
             if names is not None:
-                self._forget_in({os.path.dirname(name) for name in names})
+                self._forget_names(names)
             elif self._folders():
                 # By name: what is forgotten as a whole is another directory afterwards, and isn't watched any more.
                 self._forget_in(self._folders())
@@ -433,6 +541,25 @@ class Directory:
         with self._news:
             self._checks |= {name: Check(now, now, tries, what) for name, what in (names or {}).items()}
             self._news.notify()
+
+    def _forget_names(self, names: Names) -> None:
+        """Have the mount list the directories of these names anew, while nobody reads what was overwritten."""
+        folders = {os.path.dirname(name) for name in names}
+        config = self._config()
+        overwritten = [name for name, what in names.items() if what is not None][:HELD_MAX]
+        if not overwritten or not config.state().mounted:
+            self._forget_in(folders)
+            return
+        with self._holding, read_only_view(config.path) as root, nobody_reads(root, overwritten) as held:
+            sizes = {name: size_told(names[name]) for name in held}
+            for pause in LIST_SECONDS:
+                time.sleep(pause)
+                self._forget_in(folders)
+                with contextlib.suppress(OSError):  # else it is looked at again later
+                    for name in held:
+                        look_up_anew(root, name)
+                    if all(sizes[name] in (None, os.fstat(file).st_size) for name, file in held.items()):
+                        break
 
     def _forget_in(self, folders: Iterable[str]) -> None:
         """Have the mount list directories anew when they are needed next."""
@@ -449,7 +576,7 @@ class Directory:
         if due:
             wrong = self._wrong(due)
             if wrong:
-                self._forget_in({os.path.dirname(name) for name in wrong})
+                self._forget_names({name: due[name].what for name in wrong})
             with self._news:
                 for name, check in due.items():
                     if self._checks.get(name) is check:  # else it changed again meanwhile
@@ -577,18 +704,28 @@ class Agent:
     def run(self) -> None:
         """Until the sites are others: systemd starts it again."""
         mounts.RUN_DIR.mkdir(mode=0o700, exist_ok=True)  # at boot it comes with the first floor
+        signal.signal(signal.SIGIO, signal.SIG_IGN)  # what a lease that is broken says
         signal.signal(signal.SIGHUP, lambda _signal, _frame: self.forget_all())
         for port in sorted({site.port for site in self.sites.values() if site.peers}):
             threading.Thread(target=self._listen, args=(port,), daemon=True).start()
         for site in self.sites.values():
             for peer in site.peers:
                 threading.Thread(target=self._talk, args=(site, peer), daemon=True).start()
+        self._try_gate()
         inotify.notify_systemd("READY=1")
         while {path.stem for path in SITES_DIR.glob("*.json")} == set(self.sites):
             self._adopt()
             self._write_status()
             inotify.notify_systemd("WATCHDOG=1")
             time.sleep(1)
+
+    @staticmethod
+    def _try_gate() -> None:
+        try:
+            with Path(__file__).open("rb") as any_file:
+                os.close(gate([any_file.fileno()]))
+        except OSError as error:
+            mounts.report(f"readers can't be held back, and may be served once what was overwritten half ({error})")
 
     def forget_all(self) -> None:
         """What an administrator asks for who changed a bucket from elsewhere."""

@@ -252,6 +252,87 @@ def test_a_name_that_is_wrong_for_ever_is_given_up():
     assert check is not None and check.after(True, check.due) is None
 
 
+# Nobody reads while content changes.
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A directory with files "a" and "b", where the kernel lets us hold readers back."""
+    for name in "ab":
+        (tmp_path / name).write_text(name)
+    fd = os.open(tmp_path, os.O_RDONLY)
+    file = _coherence.open_file(fd, "a")
+    try:
+        os.close(_coherence.gate([file]))
+    except OSError:
+        pytest.skip("needs root and fanotify(7)")
+    finally:
+        os.close(file)
+    yield fd
+    os.close(fd)
+
+
+class Opener(threading.Thread):
+    """Opens a file as nginx does, and says when it has."""
+
+    def __init__(self, root: int, name: str) -> None:
+        super().__init__(daemon=True)
+        self.opened = threading.Event()
+        self._root, self._name = root, name
+        self.start()
+
+    def run(self) -> None:
+        file = os.open(self._name, os.O_RDONLY | os.O_NONBLOCK, dir_fd=self._root)
+        self.opened.set()
+        os.close(file)
+
+
+def test_t21_who_opens_a_file_waits_while_it_is_held_also_with_o_nonblock(root):
+    with _coherence.nobody_reads(root, ["a", "not there"]) as held:
+        opener, other = Opener(root, "a"), Opener(root, "b")
+        assert list(held) == ["a"]
+        assert other.opened.wait(5)
+        assert not opener.opened.wait(0.3)
+    assert opener.opened.wait(5)
+
+
+def test_t21_a_file_is_held_when_its_last_reader_is_done(root):
+    reader = os.open("a", os.O_RDONLY, dir_fd=root)
+    closer = threading.Timer(0.1, os.close, [reader])
+    closer.start()
+    with _coherence.nobody_reads(root, ["a"]) as held:
+        assert list(held) == ["a"] and closer.finished.is_set()
+
+
+def test_t21_a_file_that_is_read_for_long_is_not_held_and_keeps_no_other_from_it(root, monkeypatch):
+    monkeypatch.setattr(_coherence, "BUSY_SECONDS", 0.1)
+    reader = os.open("a", os.O_RDONLY, dir_fd=root)
+    with _coherence.nobody_reads(root, ["a", "b"]) as held:
+        assert list(held) == ["b"]
+        assert Opener(root, "a").opened.wait(5)
+    os.close(reader)
+
+
+def test_nobody_waits_for_longer_than_some_seconds(root, monkeypatch):
+    monkeypatch.setattr(_coherence, "HELD_SECONDS", 0.2)
+    with _coherence.nobody_reads(root, ["a"]):
+        assert Opener(root, "a").opened.wait(5), "nobody is held back for ever"
+
+
+def test_where_the_kernel_can_hold_nobody_back_content_changes_all_the_same(tmp_path, monkeypatch):
+    (tmp_path / "a").write_text("a")
+    monkeypatch.setattr(_coherence, "gate", lambda _files: os.close(-1))
+    root = os.open(tmp_path, os.O_RDONLY)
+    with _coherence.nobody_reads(root, ["a"]) as held:
+        assert held == {}
+    os.close(root)
+
+
+@pytest.mark.parametrize("told, size", [("12,2026-01-01", 12), ("", None), (None, None), ("?,1", None)])
+def test_a_fingerprint_tells_the_size(told, size):
+    assert _coherence.size_told(told) == size
+
+
 @pytest.mark.parametrize("name", ["", "/etc", "a//b", "../a", "a/..", "./a", "a\0b", "a/"])
 def test_h21_names_from_elsewhere_that_lead_somewhere_else_are_dropped(name):
     assert not _mount.is_plain(name)
