@@ -6,7 +6,7 @@
 Role asset_mount installs this file on webservers beside mount.py (_mount.py) as the program of one service per host. It
 needs nothing but Python's standard library and Linux 5.12.
 
-    what changes here     inotify on the mount; a file is told of when its upload has ended
+    what changes here     inotify on the mount; a file is told of when its upload has ended, and announced before
     how it is told        TCP to each peer; both ends prove that they know a key made of the site's S3 secret, each
                           message is authenticated and numbered. Names of files travel readably, contents never
     what a peer does      has its mount forget the directory, and the kernel the name. An overwritten file changes
@@ -77,6 +77,7 @@ HELLO_MAX = 4096
 # at all). Instead of names, None: everything may have changed.
 Names = dict[str, "str | None"]
 Changes = dict[str, "Names | None"]  # by mount
+Announced = dict[str, "list[str]"]  # names that will change, by mount
 
 
 # ---------------------------------------------------------------- messages
@@ -178,7 +179,11 @@ class Waiting:
 
     def add(self, names: Iterable[str], now: float) -> None:
         for name in names:
+            self._since.pop(name, None)
             self._since[name] = now
+
+    def newest(self) -> list[str]:
+        return list(self._since)[-HELD_MAX:]
 
     def drop(self, names: Iterable[str]) -> None:
         for name in names:
@@ -404,6 +409,7 @@ class Heard(NamedTuple):
 
     at: float
     sees: dict[str, bool]  # mount → whether it notices all changes there
+    soon: Announced
 
 
 class Site:
@@ -422,9 +428,14 @@ class Site:
     def key(self) -> bytes:
         return site_key(json.loads(self.keys.read_text(encoding="utf-8")), self.catalog)
 
-    def tell(self, mount: str, names: Names | None) -> None:
+    def tell(self, mount: str, names: Names | None, soon: list[str]) -> None:
+        """These names changed here, and others will when their upload has ended."""
         for unsent in self.unsent.values():
-            unsent.add(mount, names)
+            unsent.add(mount, names, soon)
+
+    def announced(self, mount: str) -> set[str]:
+        """The names that will change elsewhere, and do when their directory is listed before that is told."""
+        return {name for heard in list(self.heard.values()) for name in heard.soon.get(mount, [])}
 
     def why_unsure(self, mount: str, now: float) -> str:
         """Why changes of this mount's files elsewhere may go unnoticed here; empty when they can't."""
@@ -442,24 +453,29 @@ class Unsent:
 
     def __init__(self) -> None:
         self._changes: Changes = {}
+        self._soon: Announced = {}
+        self._announce = False
         self._news = threading.Condition()
 
-    def add(self, mount: str, names: Names | None) -> None:
+    def add(self, mount: str, names: Names | None, soon: list[str]) -> None:
         with self._news:
-            before = self._changes.get(mount, {})
-            together = None if names is None or before is None else {**before, **names}
-            self._changes[mount] = together if together is None or len(together) <= NAMES_MAX else None
+            if names != {}:
+                before = self._changes.get(mount, {})
+                together = None if names is None or before is None else {**before, **names}
+                self._changes[mount] = together if together is None or len(together) <= NAMES_MAX else None
+            self._announce |= soon != self._soon.get(mount, [])
+            self._soon[mount] = soon
             self._news.notify()
 
-    def take(self, seconds: float) -> Changes:
+    def take(self, seconds: float) -> tuple[Changes, Announced]:
         """Everything, after waiting for the first of it, and a little for more."""
         with self._news:
-            self._news.wait_for(lambda: self._changes, seconds)
-        if self._changes:
+            waited = self._news.wait_for(lambda: self._changes or self._announce, seconds)
+        if waited:
             time.sleep(BATCH_SECONDS[0])
-        with self._news:
-            taken, self._changes = self._changes, {}
-        return taken
+        with self._news:  # at once: what is no longer announced is told
+            taken, self._changes, self._announce = self._changes, {}, False
+            return taken, dict(self._soon)
 
 
 def count(changes: Changes) -> int:
@@ -529,10 +545,10 @@ class Directory:
         """Have the mount forget these names, or everything, and look that it did, until all tries are made."""
         try:
             if names is not None:
-                self._forget_names(names)
+                self._list_anew({os.path.dirname(name) for name in names}, names)
             elif self._folders():
                 # By name: what is forgotten as a whole is another directory afterwards, and isn't watched any more.
-                self._forget_in(self._folders())
+                self._list_anew(set(self._folders()), {})
             else:
                 ask_mount(self._config(), "forget")
         except (OSError, mounts.MountError):  # none is there, or it hangs
@@ -542,16 +558,17 @@ class Directory:
             self._checks |= {name: Check(now, now, tries, what) for name, what in (names or {}).items()}
             self._news.notify()
 
-    def _forget_names(self, names: Names) -> None:
-        """Have the mount list the directories of these names anew, while nobody reads what was overwritten."""
-        folders = {os.path.dirname(name) for name in names}
+    def _list_anew(self, folders: set[str], names: Names) -> None:
+        """Have the mount list directories anew, while nobody reads what was, or may already be, overwritten in them."""
         config = self._config()
-        overwritten = [name for name, what in names.items() if what is not None][:HELD_MAX]
+        soon = [name for name in self.site.announced(self.name) if os.path.dirname(name) in folders]
+        overwritten = dict.fromkeys([*(name for name, what in names.items() if what is not None), *soon])
         if not overwritten or not config.state().mounted:
             self._forget_in(folders)
             return
-        with self._holding, read_only_view(config.path) as root, nobody_reads(root, overwritten) as held:
-            sizes = {name: size_told(names[name]) for name in held}
+        at_once = list(overwritten)[:HELD_MAX]
+        with self._holding, read_only_view(config.path) as root, nobody_reads(root, at_once) as held:
+            sizes = {name: size_told(names.get(name)) for name in held}
             for pause in LIST_SECONDS:
                 time.sleep(pause)
                 self._forget_in(folders)
@@ -576,7 +593,7 @@ class Directory:
         if due:
             wrong = self._wrong(due)
             if wrong:
-                self._forget_names({name: due[name].what for name in wrong})
+                self._list_anew({os.path.dirname(name) for name in wrong}, {name: due[name].what for name in wrong})
             with self._news:
                 for name, check in due.items():
                     if self._checks.get(name) is check:  # else it changed again meanwhile
@@ -659,7 +676,7 @@ class Directory:
         waiting = Waiting()
         waiting.add(mounts.waiting_in_cache(config), time.monotonic())
         self.site.sees[self.name] = True
-        self.site.tell(self.name, None)  # what happened before the watch
+        self.site.tell(self.name, None, waiting.newest())  # what happened before the watch
         looked = refreshed = time.monotonic()
         while not tree.blind:
             gone: Names = {}
@@ -681,8 +698,7 @@ class Directory:
                 if event.mask & (inotify.IN_CREATE | inotify.IN_MOVED_TO) and len(self._made) < NAMES_MAX:
                     self._made.update(dict.fromkeys(names, now))
             told = gone | waiting.done(config, time.monotonic())
-            if told:
-                self.site.tell(self.name, told)
+            self.site.tell(self.name, told, waiting.newest())
             if now - looked >= 1:
                 looked = now
                 front = config.state()
@@ -768,8 +784,8 @@ class Agent:
     def _tell(self, site: Site, peer: str, link: Link) -> None:
         while True:
             began = time.monotonic()
-            changes = site.unsent[peer].take(BEAT_SECONDS)
-            link.send({"sees": dict(site.sees), "changed": changes})
+            changes, soon = site.unsent[peer].take(BEAT_SECONDS)
+            link.send({"sees": dict(site.sees), "soon": soon, "changed": changes})
             link.receive()
             # The more there is, the longer it is gathered: each message may cost the peer a listing.
             rest = min(BATCH_SECONDS[1], BATCH_SECONDS[0] * count(changes)) - (time.monotonic() - began)
@@ -806,15 +822,21 @@ class Agent:
         for directory in self._of(site):
             directory.hear(None)
         link.send({})
+        soon: Announced = {}
         while True:
             message = link.receive()
-            site.heard[peer] = Heard(time.monotonic(), dict(message["sees"]))
+            sees = dict(message["sees"])
+            site.heard[peer] = Heard(time.monotonic(), sees, soon)
             for directory in self._of(site):
                 if directory.name in message["changed"]:
                     names = message["changed"][directory.name]
                     directory.hear(
                         None if names is None else {name: what for name, what in names.items() if mounts.is_plain(name)}
                     )
+            # Only now: what is no longer announced has just been heard of.
+            told = message.get("soon", {})  # one that isn't deployed anew yet doesn't say it
+            soon = {mount: [name for name in names if mounts.is_plain(name)] for mount, names in told.items()}
+            site.heard[peer] = Heard(time.monotonic(), sees, soon)
             link.send({})
 
     def _of(self, site: Site) -> list[Directory]:

@@ -171,15 +171,30 @@ def test_t21_half_a_note_is_no_word_that_a_file_is_in_the_bucket(config, monkeyp
 
 def test_what_one_peer_has_yet_to_be_told_is_gathered_and_too_much_becomes_everything():
     unsent = _coherence.Unsent()
-    assert unsent.take(0) == {}
-    unsent.add("m", {"a": "1", "b": None})
-    unsent.add("m", {"a": None})
-    unsent.add("other", None)
-    unsent.add("other", {"c": "1"})
-    assert unsent.take(0) == {"m": {"a": None, "b": None}, "other": None}
-    assert unsent.take(0) == {}
-    unsent.add("m", dict.fromkeys(map(str, range(_coherence.NAMES_MAX + 1))))
-    assert unsent.take(0) == {"m": None}
+    assert unsent.take(0) == ({}, {})
+    unsent.add("m", {"a": "1", "b": None}, [])
+    unsent.add("m", {"a": None}, [])
+    unsent.add("other", None, [])
+    unsent.add("other", {"c": "1"}, [])
+    assert unsent.take(0)[0] == {"m": {"a": None, "b": None}, "other": None}
+    assert unsent.take(0)[0] == {}
+    unsent.add("m", dict.fromkeys(map(str, range(_coherence.NAMES_MAX + 1))), [])
+    assert unsent.take(0)[0] == {"m": None}
+
+
+def test_t21_what_will_change_is_announced_at_once_and_until_it_is_told():
+    unsent = _coherence.Unsent()
+
+    def take() -> tuple[object, object, bool]:
+        began = time.monotonic()
+        return *unsent.take(0.5), time.monotonic() - began < 0.4
+
+    unsent.add("m", {}, ["a"])
+    assert take() == ({}, {"m": ["a"]}, True)
+    unsent.add("m", {}, ["a"])
+    assert take() == ({}, {"m": ["a"]}, False), "nothing is new"
+    unsent.add("m", {"a": "1"}, [])
+    assert take() == ({"m": {"a": "1"}}, {"m": []}, True)
 
 
 def site(**peers: str) -> Site:
@@ -189,22 +204,41 @@ def site(**peers: str) -> Site:
 def test_nothing_is_unsure_without_peers_or_while_all_are_heard_and_see():
     assert site().why_unsure("m", 10.0) == ""
     ours = site(web2="10.0.0.2")
-    ours.heard["web2"] = Heard(9.0, {"m": True})
+    ours.heard["web2"] = Heard(9.0, {"m": True}, {})
     assert ours.why_unsure("m", 10.0) == ""
     assert ours.why_unsure("not mounted there", 10.0) == ""
 
 
 @pytest.mark.parametrize(
     "heard, why",
-    [(None, "isn't heard"), (Heard(1.0, {"m": True}), "isn't heard"), (Heard(9.0, {"m": False}), "doesn't notice")],
+    [
+        (None, "isn't heard"),
+        (Heard(1.0, {"m": True}, {}), "isn't heard"),
+        (Heard(9.0, {"m": False}, {}), "doesn't notice"),
+    ],
 )
 def test_a_peer_that_is_silent_or_blind_makes_unsure_by_name(heard, why):
     ours = site(web2="10.0.0.2", web3="10.0.0.3")
-    ours.heard["web3"] = Heard(9.0, {"m": True})
+    ours.heard["web3"] = Heard(9.0, {"m": True}, {})
     if heard:
         ours.heard["web2"] = heard
     told = ours.why_unsure("m", 10.0)
     assert "web2" in told and why in told and "web3" not in told
+
+
+def test_t21_what_others_will_change_is_known_while_they_are_heard():
+    ours = site(web2="10.0.0.2")
+    ours.heard = {"web2": Heard(9.0, {}, {"m": ["b"], "other": ["c"]}), "web3": Heard(9.0, {}, {})}
+    assert ours.announced("m") == {"b"}
+    ours.heard.clear()
+    assert ours.announced("m") == set()
+
+
+def test_of_very_many_files_that_wait_the_newest_are_announced():
+    waiting = _coherence.Waiting()
+    waiting.add(map(str, range(_coherence.HELD_MAX)), 1.0)
+    waiting.add(["new", "0"], 2.0)
+    assert waiting.newest() == [*map(str, range(2, _coherence.HELD_MAX)), "new", "0"]
 
 
 # Looking whether a mount has forgotten.
