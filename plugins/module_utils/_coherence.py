@@ -67,6 +67,7 @@ CALM_SECONDS = 1.5
 BUSY_SECONDS = 0.5
 HELD_SECONDS = 2.0  # with BUSY_SECONDS less than DEAF_SECONDS: the peer waits for our answer
 HELD_MAX = 200
+CLOSED_SECONDS = 0.5  # how long to wait for the mount to close what nobody reads any more
 LIST_SECONDS = (0.0, 0.05, 0.2)  # when to have the mount list again while it still has the old one
 REMEMBERED_SECONDS = 65.0  # the kernel looks a name up anew a minute after rclone has made it
 NAMES_MAX = 5000  # more names than this in one message are told as "everything"
@@ -384,8 +385,22 @@ def is_alone(file: int) -> bool:
     try:
         fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
         fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    except OSError:
-        return False
+    except OSError as error:  # others: a file system without leases, where nobody knows
+        return error.errno != errno.EAGAIN
+    return True
+
+
+def is_closed(config: mounts.Config, name: str) -> bool:
+    """Whether the mount has closed its copy of a file, which it does a little after the last of those who read it."""
+    noted = config.waits_in_cache or {"depth": 0}
+    for base in Path(config.cache).glob("/".join(["*"] * (1 + int(noted["depth"])))):  # its content, and its note
+        with contextlib.suppress(OSError):  # there is none
+            file = os.open(base / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                if not is_alone(file):
+                    return False
+            finally:
+                os.close(file)
     return True
 
 
@@ -569,6 +584,9 @@ class Directory:
         at_once = list(overwritten)[:HELD_MAX]
         with self._holding, read_only_view(config.path) as root, nobody_reads(root, at_once) as held:
             sizes = {name: size_told(names.get(name)) for name in held}
+            closed_until = time.monotonic() + CLOSED_SECONDS
+            while not all(is_closed(config, name) for name in held) and time.monotonic() < closed_until:
+                time.sleep(0.003)
             for pause in LIST_SECONDS:
                 time.sleep(pause)
                 self._forget_in(folders)

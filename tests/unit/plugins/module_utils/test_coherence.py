@@ -347,6 +347,15 @@ def test_t21_a_file_that_is_read_for_long_is_not_held_and_keeps_no_other_from_it
     os.close(reader)
 
 
+def test_t21_whether_the_mount_has_closed_its_copy_is_known(root, config):
+    copy = Path(config.cache, "vfs/store/bucket/[a]")
+    assert _coherence.is_closed(config, "[a]"), "there is none"
+    copy.parent.mkdir(parents=True)
+    with copy.open("w"):
+        assert not _coherence.is_closed(config, "[a]")
+    assert _coherence.is_closed(config, "[a]")
+
+
 def test_nobody_waits_for_longer_than_some_seconds(root, monkeypatch):
     monkeypatch.setattr(_coherence, "HELD_SECONDS", 0.2)
     with _coherence.nobody_reads(root, ["a"]):
