@@ -65,7 +65,7 @@ AGAIN_SECONDS = (0.3, 1.0, 2.0, 4.0, 8.0, 16.0)
 CALM_SECONDS = 1.5
 # Overwritten files: how long to wait for those who read one, how long others may have to wait then, how many at once.
 BUSY_SECONDS = 0.5
-HELD_SECONDS = 2.0  # with BUSY_SECONDS less than DEAF_SECONDS: the peer waits for our answer
+HELD_SECONDS = 2.0
 HELD_MAX = 200
 CLOSED_SECONDS = 0.5  # how long to wait for the mount to close what nobody reads any more
 LIST_SECONDS = (0.0, 0.05, 0.2)  # when to have the mount list again while it still has the old one
@@ -528,11 +528,13 @@ class Directory:
         self._forgotten = 0.0
         self._folders: Callable[[], list[str]] = list
         self._made: dict[str, float] = {}  # names that the kernel may remember, and when they came
+        self._heard: queue.SimpleQueue[Names | None] = queue.SimpleQueue()
+        self._queued: Names = {}  # heard of, and not forgotten yet
         self._told: queue.SimpleQueue[Names | None] = queue.SimpleQueue()  # where to look for directories to watch
         self._checks: dict[str, Check] = {}
         self._news = threading.Condition()
         self._holding = threading.Lock()  # two that open a file would wait for each other
-        for work in (self._watch, self._keep, self._check):
+        for work in (self._watch, self._keep, self._obey, self._check):
             threading.Thread(target=self._for_ever, args=(work,), daemon=True).start()
 
     def _for_ever(self, work: Callable[[], None]) -> None:
@@ -553,8 +555,17 @@ class Directory:
 
     def hear(self, names: Names | None) -> None:
         """These names changed elsewhere, or everything may have."""
-        self._told.put(names)
-        self._forget(names)
+        self._queued.update(names or {})
+        self._heard.put(names)
+
+    def _obey(self) -> None:
+        """Forget what was heard of: in a thread of its own, as a peer waits for our answer, and this for readers."""
+        with contextlib.suppress(queue.Empty):
+            names = self._heard.get(timeout=60)
+            self._forget(names)
+            self._told.put(names)  # only now its directories are there
+            for name in names or {}:
+                self._queued.pop(name, None)
 
     def _forget(self, names: Names | None, tries: int = 0) -> None:
         """Have the mount forget these names, or everything, and look that it did, until all tries are made."""
@@ -576,7 +587,8 @@ class Directory:
     def _list_anew(self, folders: set[str], names: Names) -> None:
         """Have the mount list directories anew, while nobody reads what was, or may already be, overwritten in them."""
         config = self._config()
-        soon = [name for name in self.site.announced(self.name) if os.path.dirname(name) in folders]
+        soon = {*self.site.announced(self.name), *list(self._queued)}
+        soon = {name for name in soon if os.path.dirname(name) in folders}
         overwritten = dict.fromkeys([*(name for name, what in names.items() if what is not None), *soon])
         if not overwritten or not config.state().mounted:
             self._forget_in(folders)

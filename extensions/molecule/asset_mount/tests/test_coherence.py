@@ -155,8 +155,10 @@ def uploads_beside() -> Iterator[None]:
         thread.join()
         for writer in writers:
             writer.close()
-        for host in WEBSERVERS:  # each knows its own
-            BED.on(host, f"rm -f {IMAGES.path}/t21-beside-*.txt")
+        # One that is deleted here while it is uploaded there is asked for again for half a minute.
+        all_of_them = f"{IMAGES.path}/t21-beside-*.txt"
+        wait_until(lambda: len({BED.on(host, f"cat {all_of_them}") for host in WEBSERVERS}) == 1)
+        BED.on(HERE, f"rm {all_of_them}")
 
 
 def test_t21_a_file_is_overwritten_under_its_readers_as_a_whole_also_when_others_beside_it_change() -> None:
