@@ -73,6 +73,10 @@ class Inotify:
         """Watch a directory. Raises OSError; ENOSPC: fs.inotify.max_user_watches is too small."""
         return self._checked(self._libc.inotify_add_watch(self.fd, os.fsencode(path), self._mask), path)
 
+    def remove(self, watch: int) -> None:
+        """Watch a directory no longer; it may be gone."""
+        self._libc.inotify_rm_watch(self.fd, watch)
+
     def read(self, seconds: float) -> Iterator[Event]:
         """What happened; nothing after some seconds in which nothing did."""
         if not select.select([self.fd], [], [], seconds)[0]:
@@ -100,21 +104,44 @@ class Tree:
         return list(self._folders.values())
 
     def add_missing(self, names: Iterable[str] | None) -> list[str]:
-        """Watch the directories that these names are in or are, or all, where they aren't watched yet.
+        """Watch the directories that these names are in or are, or all, where they aren't watched as they are now.
 
         What those hold: others made them, and what was done in them since may be unknown.
         """
-        known = set(self.folders())
+        before = dict(self._folders)
+        held: list[str] = []
         if names is None:
+            self._folders = {}
             held = self.add("")
+            self._drop(before.keys() - self._folders.keys())
         else:
             above = {"/".join(name.split("/")[:depth]) for name in names for depth in range(1, name.count("/") + 2)}
-            held = [found for folder in sorted(above - known) if self._is_missing(folder) for found in self.add(folder)]
+            for folder in sorted(above):
+                if self._is_missing(folder):
+                    held += self.add(folder)
+        known = {folder for watch, folder in self._folders.items() if watch in before}
         return [name for name in held if os.path.dirname(name) not in known]
 
     def _is_missing(self, folder: str) -> bool:
+        """Whether a directory is there and isn't watched.
+
+        One that others have removed and made again is another one under the same name, and nothing has told of that.
+        """
         path = os.path.join(self.root, folder)
-        return folder not in self._folders.values() and os.path.isdir(path) and not os.path.islink(path)
+        watch = -1
+        if os.path.isdir(path) and not os.path.islink(path):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                watch = self._notify.add(path)  # the one that it has, where it is watched
+        if self._folders.get(watch) == folder:
+            return False
+        inside = folder + "/"
+        self._drop({old for old, name in self._folders.items() if name == folder or name.startswith(inside)})
+        return watch >= 0
+
+    def _drop(self, watches: Iterable[int]) -> None:
+        for watch in watches:
+            self._folders.pop(watch, None)
+            self._notify.remove(watch)
 
     def add(self, relative: str) -> list[str]:
         """Watch a directory and all below it. What it holds: the changes that came before the watch."""

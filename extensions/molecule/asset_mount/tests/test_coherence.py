@@ -134,44 +134,6 @@ def test_t21_what_changes_on_one_webserver_is_served_by_others_in_time_and_nothi
     assert all(worst[kind] <= TARGETS[kind] for kind in KINDS), worst
 
 
-@contextmanager
-def uploads_beside() -> Iterator[None]:
-    """Others upload files into the same directory, so that it is listed again and again."""
-    stop = threading.Event()
-    writers = [Writer(BED, host) for host in WEBSERVERS]
-
-    def upload_them() -> None:
-        number = 0
-        while not stop.wait(0.1):
-            number += 1
-            writers[number % len(writers)].change(f"{IMAGES.path}/t21-beside-{number % 20}.txt", f"{number} " * 100)
-
-    thread = threading.Thread(target=upload_them)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-        for writer in writers:
-            writer.close()
-        # One that is deleted here while it is uploaded there is asked for again for half a minute.
-        all_of_them = f"{IMAGES.path}/t21-beside-*.txt"
-        wait_until(lambda: len({BED.on(host, f"cat {all_of_them}") for host in WEBSERVERS}) == 1)
-        BED.on(HERE, f"rm {all_of_them}")
-
-
-def test_t21_a_file_is_overwritten_under_its_readers_as_a_whole_also_when_others_beside_it_change() -> None:
-    with Changes() as changes, uploads_beside():
-        now = changes.make("uploaded", "t21-again.txt", None)
-        for _time in range(FILES):
-            now = changes.make("overwritten", "t21-again.txt", now)
-    BED.on(HERE, f"rm {IMAGES.path}/t21-again.txt")
-    print(changes.worst(), f"{changes.cut} cut, broken off: {changes.broken}")
-    assert changes.wrong == []
-    assert changes.cut == changes.broken["overwritten"] == 0
-
-
 def test_t21_a_directory_that_is_made_filled_renamed_and_deleted_is_the_same_on_the_others() -> None:
     make = "mkdir -p made/deep && echo deep > made/deep/file.txt"
     BED.on(HERE, f"cd {IMAGES.path} && sudo -u www-data sh -c '{make}'")
@@ -184,15 +146,17 @@ def test_t21_a_directory_that_is_made_filled_renamed_and_deleted_is_the_same_on_
 
 
 def test_t21_what_is_done_in_a_directory_that_another_made_is_told_too_also_after_everything_was_forgotten() -> None:
-    BED.on(THERE, f"cd {IMAGES.path} && sudo -u www-data sh -c 'mkdir -p theirs/deep && echo 1 > theirs/deep/one.txt'")
-    wait_until(lambda: BED.fetch(HERE, "images/theirs/deep/one.txt") == b"1\n", 5)
-    for name in ("two", "three"):
-        BED.on(HERE, f"sudo -u www-data sh -c 'echo {name} > {IMAGES.path}/theirs/deep/{name}.txt'")
-        wait_until(lambda name=name: BED.fetch(THERE, f"images/theirs/deep/{name}.txt") == f"{name}\n".encode(), 5)
-        look_anew(*WEBSERVERS)
-        program(HERE, IMAGES, "status")
-    BED.on(THERE, f"sudo -u www-data rm -r {IMAGES.path}/theirs")
-    wait_until(lambda: BED.fetch(HERE, "images/theirs/deep/one.txt") == NOT_THERE, 5)
+    deep = f"{IMAGES.path}/theirs/deep"
+    for _time in ("first", "again"):  # the second one has the name of the first one, which the other has removed
+        BED.on(THERE, f"sudo -u www-data sh -c 'mkdir -p {deep} && echo 1 > {deep}/one.txt'")
+        wait_until(lambda: BED.fetch(HERE, "images/theirs/deep/one.txt") == b"1\n", 5)
+        for name in ("two", "three"):
+            BED.on(HERE, f"sudo -u www-data sh -c 'echo {name} > {deep}/{name}.txt'")
+            wait_until(lambda name=name: BED.fetch(THERE, f"images/theirs/deep/{name}.txt") == f"{name}\n".encode(), 5)
+            look_anew(*WEBSERVERS)
+            program(HERE, IMAGES, "status")
+        BED.on(THERE, f"sudo -u www-data rm -r {IMAGES.path}/theirs")
+        wait_until(lambda: BED.fetch(HERE, "images/theirs/deep/one.txt") == NOT_THERE, 5)
 
 
 def test_warm_serving_costs_no_request_to_s3() -> None:
@@ -264,3 +228,41 @@ def test_a_directory_of_several_buckets_is_told_of_too() -> None:
     wait_until(lambda: BED.on(THERE, f"cat {PRIVATE.path}/told.txt 2>/dev/null || true") == "new\n", 5)
     BED.on(THERE, f"rm {PRIVATE.path}/told.txt")
     wait_until(lambda: BED.on(HERE, f"ls {PRIVATE.path}/told.txt 2>/dev/null || true") == "", 5)
+
+
+@contextmanager
+def uploads_beside() -> Iterator[None]:
+    """Others upload files into the same directory, so that it is listed again and again."""
+    stop = threading.Event()
+    writers = [Writer(BED, host) for host in WEBSERVERS]
+
+    def upload_them() -> None:
+        number = 0
+        while not stop.wait(0.1):
+            number += 1
+            writers[number % len(writers)].change(f"{IMAGES.path}/t21-beside-{number % 20}.txt", f"{number} " * 100)
+
+    thread = threading.Thread(target=upload_them)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        for writer in writers:
+            writer.close()
+        # One that is deleted here while it is uploaded there is asked for again for half a minute.
+        all_of_them = f"{IMAGES.path}/t21-beside-*.txt"
+        wait_until(lambda: len({BED.on(host, f"cat {all_of_them}") for host in WEBSERVERS}) == 1)
+        BED.on(HERE, f"rm {all_of_them}")
+
+
+def test_t21_a_file_is_overwritten_under_its_readers_as_a_whole_also_when_others_beside_it_change() -> None:
+    with Changes() as changes, uploads_beside():
+        now = changes.make("uploaded", "t21-again.txt", None)
+        for _time in range(FILES):
+            now = changes.make("overwritten", "t21-again.txt", now)
+    BED.on(HERE, f"rm {IMAGES.path}/t21-again.txt")
+    print(changes.worst(), f"{changes.cut} cut, broken off: {changes.broken}")
+    assert changes.wrong == []
+    assert changes.cut == changes.broken["overwritten"] == 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 
 import pytest
 
@@ -66,6 +67,27 @@ def test_directories_that_others_made_are_watched_from_then_on(tmp_path):
         assert tree.add_missing(None) == ["more/file"]
 
 
+@pytest.mark.parametrize("told", [["theirs/deep/again"], ["theirs/deep"], None])
+def test_a_directory_that_others_removed_and_made_again_is_watched_anew(tmp_path, told):
+    made = tmp_path / "theirs/deep"
+    made.mkdir(parents=True)
+    with Inotify() as notify:
+        tree = Tree(str(tmp_path), notify)
+        tree.add("")
+        shutil.rmtree(tmp_path / "theirs")
+        made.mkdir(parents=True)
+        list(notify.read(1))  # as if they had come without a notice
+        (made / "again").write_bytes(b"x")
+        assert "theirs/deep/again" in tree.add_missing(told)
+        assert sorted(tree.folders()) == ["", "theirs", "theirs/deep"]
+        (made / "ours").write_bytes(b"x")
+        assert "theirs/deep/ours" in seen(tree, notify)
+        shutil.rmtree(tmp_path / "theirs")
+        list(notify.read(1))
+        assert tree.add_missing(["theirs/deep/ours", "theirs/deep", "theirs"]) == []
+        assert tree.folders() == [""]
+
+
 def test_names_that_are_no_text_and_links_do_no_harm(tmp_path):
     (tmp_path / "out").symlink_to("/etc")
     with Inotify() as notify:
@@ -101,14 +123,6 @@ def test_a_changed_mode_is_named_once_asked_for(tmp_path):
         tree.add("")
         (tmp_path / "folder").chmod(0o700)
         assert seen(tree, notify) == {"folder"}
-
-
-def test_when_the_kernel_has_dropped_notices_the_tree_is_blind(tmp_path):
-    with Inotify() as notify:
-        tree = Tree(str(tmp_path), notify)
-        tree.add("")
-        assert tree.names(_inotify.Event(-1, _inotify.IN_Q_OVERFLOW, "")) == []
-        assert tree.blind
 
 
 @pytest.mark.parametrize(
