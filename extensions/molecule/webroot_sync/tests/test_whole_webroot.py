@@ -42,8 +42,8 @@ def is_synced(host: str) -> bool:
 
 @pytest.fixture(scope="module", autouse=True)
 def backup() -> Iterator[None]:
-    """A backup of the site, as it is on all webservers."""
-    tar = ["ssh", "-F", str(BED.ssh_config), HERE, f"sudo tar -C {ROOT} -cz ."]
+    """A backup of the site, as it is on all webservers, without what is Syncthing's."""
+    tar = ["ssh", "-F", str(BED.ssh_config), HERE, f"sudo tar -C {ROOT} --exclude .stfolder --exclude .stignore -cz ."]
     packed = run(tar, check=True, stdout=PIPE).stdout
     BED.s3.create_bucket(Bucket=BACKUPS)
     BED.s3.put_object(Bucket=BACKUPS, Key="backup.tar.gz", Body=packed)
@@ -62,6 +62,20 @@ def test_check_mode_says_what_would_be_done_and_what_can_not_be_done_leaves_the_
     for host in ALL:
         assert state(host)["running"]
         assert in_front(host, WEBROOT) == ""
+
+
+def test_h20_while_deletes_are_held_nothing_is_changed_anywhere() -> None:
+    before = tree(HERE)
+    BED.on(THERE, f"rm -rf /var/tmp/held; cp -a {ROOT}/files /var/tmp/held; rm -rf {ROOT}/files/*")
+    wait_until(lambda: state(THERE)["held_files"] > 0, 60)
+    refused = BED.playbook("adt.assets.deploy", VARIABLES, check=False)
+    assert refused.returncode
+    assert f"on {THERE}, and held back from the other webservers" in " ".join(refused.stdout.split())
+    for host in ALL:
+        assert state(host)["running"]
+        assert in_front(host, WEBROOT) == ""
+    BED.on(THERE, f"cp -a --no-clobber /var/tmp/held/. {ROOT}/files/")
+    wait_until(lambda: [tree(host) for host in ALL] == [before] * 3 and not state(THERE)["held_files"], 30)
 
 
 def test_the_bucket_takes_the_place_of_the_sync() -> None:
