@@ -154,7 +154,7 @@ class FarStore:
 
 def test_a_play_says_how_far_long_work_is(assets, site, s3_options, new_name, tmp_path):
     """Sync, comparison, copy and fetch of the same files, with a store that is far away."""
-    for number in range(60):
+    for number in range(150):  # so many that two reports fit in, also when the first comes late
         (site / "images" / f"{number}.jpg").write_bytes(os.urandom(500))
     other = new_name("other")
     assets.client.create_bucket(Bucket=other)
