@@ -576,13 +576,21 @@ class Directory:
                 # By name: what is forgotten as a whole is another directory afterwards, and isn't watched any more.
                 self._list_anew(set(self._folders()), {})
             else:
-                ask_mount(self._config(), "forget")
+                self._forget_all()
         except (OSError, mounts.MountError):  # none is there, or it hangs
             self._stale = True
         now = time.monotonic()
         with self._news:
             self._checks |= {name: Check(now, now, tries, what) for name, what in (names or {}).items()}
-            self._news.notify()
+            self._news.notify_all()
+
+    def _forget_all(self) -> None:
+        """Have the mount forget directories whose names aren't known here. Raises OSError."""
+        config = self._config()
+        if config.local + config.code:  # what is mounted on a directory that is forgotten goes with it
+            read_ahead(config)
+        else:
+            ask_mount(config, "forget")
 
     def _list_anew(self, folders: set[str], names: Names) -> None:
         """Have the mount list directories anew, while nobody reads what was, or may already be, overwritten in them."""

@@ -19,6 +19,7 @@ import contextlib
 import ctypes
 import datetime
 import errno
+import fcntl
 import hashlib
 import hmac
 import http.client
@@ -215,7 +216,8 @@ class Config(NamedTuple):
     retry_seconds: float = 0.0  # after which such uploads that failed are tried again
     cache: str = ""  # the tool's own directory
     waits_in_cache: dict[str, Any] | None = None  # folder, depth, key: where the cache notes what has to be uploaded
-    remote_control: dict[str, Any] | None = None  # socket, request, count; metrics, failures; refresh, forget, queue
+    # socket, request, count; metrics, failures; refresh, forget, queue; look, delete, remote
+    remote_control: dict[str, Any] | None = None
     local: tuple[str, ...] = ()  # directories below the path that each webserver needs its own of
     code: tuple[str, ...] = ()  # directories below the path that are to be read from a copy
 
@@ -898,6 +900,12 @@ def put_own(config: Config) -> dict[str, Any]:
 
     They go with the mount: whoever takes that away takes away what lies on it.
     """
+    with open(_root_only(RUN_DIR / "own") + f"/{config.name}.lock", "wb") as lock:  # the watch does it, too
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _put_own(config)
+
+
+def _put_own(config: Config) -> dict[str, Any]:
     state = config.state()
     if not state.mounted or state.fuse is None:
         return {"changed": False}
@@ -918,6 +926,12 @@ def put_own(config: Config) -> dict[str, Any]:
     limited(lambda: _make_places(config), ANSWER_SECONDS)
     for path, (source, read_only) in sorted(wanted.items()):  # what lies in another one comes after it
         _bind(config, str(source), os.path.join(config.path, path), read_only)
+    mounts = read_mounts()
+    there = _lying_on(mounts, state.fuse.id)
+    for mount in reversed(mounts):
+        inside = mount.point.startswith(config.path + "/") and _shows(mount, config, "(own|code)/.+")
+        if inside and mount not in there:  # the bucket's mount has ended meanwhile
+            _detach(mount.point)
     return {"changed": True}
 
 
@@ -1450,10 +1464,34 @@ def watch_directory(name: str) -> None:
     known = Watched()
     while (CONFIG_DIR / (name + ".json")).exists():
         try:
-            known = watch_once(load_config(name), known)
+            config = load_config(name)
+            known = watch_once(config, known)
+            if known.mount is not None and config.local + config.code:
+                keep_own(config, known.mount, LOOK_SECONDS)
+                continue
         except (MountError, OSError, ValueError, subprocess.SubprocessError) as error:
             report(f"{name}: can't be looked at ({error})")
         time.sleep(LOOK_SECONDS)
+
+
+def keep_own(config: Config, mount: int, seconds: float) -> None:
+    """Spend some seconds; put this host's own directories in front of a mount again as soon as one is away.
+
+    A directory that the mount tool has forgotten is looked up as another one. The kernel then takes away whatever was
+    mounted on the former one, or below it (d_invalidate() in Linux's fs/dcache.c).
+    """
+    until = time.monotonic() + seconds
+    with open("/proc/self/mountinfo", "rb") as table:
+        changes = select.poll()
+        changes.register(table, select.POLLPRI)  # proc(5)
+        while True:
+            state = config.state()
+            if not state.bridged and state.fuse is not None and state.fuse.id == mount:
+                put_own(config)
+            left = until - time.monotonic()
+            if left <= 0:
+                return
+            changes.poll(left * 1000)
 
 
 def watch() -> None:

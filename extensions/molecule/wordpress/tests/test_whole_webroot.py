@@ -62,6 +62,20 @@ def test_caches_are_each_webservers_own(host: str, tool: str) -> None:
     assert BED.on(host, f"cat {page}").strip() == host
 
 
+def test_what_is_local_stays_in_front_of_a_directory_that_is_looked_up_anew(tool: str) -> None:
+    """The kernel takes away what is mounted on one that the mount has forgotten."""
+    host = WEBSERVERS[0]
+    look = f"ls {' '.join(f'{WEBROOT.path}/{path}' for path in ('wp-content', *LOCAL))} > /dev/null"
+    BED.on(host, "systemctl restart adt-assets-coherence")
+    for _moment in range(20):  # it forgets everything when it begins, and when its peers do
+        BED.on(host, look)
+        assert all(is_local(host, path) for path in LOCAL)
+    if tool == "rclone":
+        forget = "curl -sf -X POST --unix-socket /run/adt-assets/*.sock http://mount/vfs/forget"
+        BED.on(host, f"{forget} && sleep 2 && {look}")
+        wait_until(lambda: all(is_local(host, path) for path in LOCAL), 5)
+
+
 def test_code_may_be_read_from_a_copy_that_follows_the_bucket(tool: str) -> None:
     host, code = WEBSERVERS[0], f"{WEBROOT.path}/wp-includes"
     BED.s3.put_object(Bucket=WHOLE_BUCKET, Key="wp-includes/old.php", Body=b"<?php")
