@@ -9,6 +9,8 @@ needs nothing but Python's standard library and Linux 5.12.
     what changes here     inotify on the mount; a file is told of when its upload has ended, and announced before
     how it is told        TCP to each peer; both ends prove that they know a key made of the site's S3 secret, each
                           message is authenticated and numbered. Names of files travel readably, contents never
+    what is left behind   rclone calls an upload off whose file is renamed or deleted meanwhile; what has arrived in the
+                          bucket all the same would come back under the old name, and is deleted
     what a peer does      has its mount forget the directory, and the kernel the name. An overwritten file changes
                           while nobody has it open, and who opens it then has to wait: nobody sees the size that it
                           had with the content that it has
@@ -21,6 +23,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import datetime
 import errno
 import fcntl
 import hashlib
@@ -29,6 +32,7 @@ import http.client
 import json
 import os
 import queue
+import re
 import signal
 import socket
 import stat
@@ -59,6 +63,10 @@ REFRESH_SECONDS = 600.0  # a site's directories may be many
 REFRESH_EVERY = 1800.0
 BATCH_SECONDS = (0.05, 1.0)  # how long changes are gathered: for one name, and at most
 SETTLE_SECONDS = 0.3  # after close(2), the mount tool learns of it a little later
+UPLOAD_SECONDS = (
+    0.7  # how long a file waits for its upload at least: rclone's --vfs-write-back, less what a notice takes
+)
+LEFT_SECONDS = (0.5, 3.0, 15.0)  # when to look for what an upload that was called off has left, after that
 # When to try again to have a mount forget: rclone keeps what is read just now. One that was opened before, and is read
 # for the first time after it was forgotten, comes back: only what stays forgotten for CALM_SECONDS is.
 AGAIN_SECONDS = (0.3, 1.0, 2.0, 4.0, 8.0, 16.0)
@@ -169,11 +177,19 @@ def welcome(connection: socket.socket, keys: dict[str, bytes]) -> tuple[Link, st
 # ---------------------------------------------------------------- what changes on this host
 
 
+class Upload(NamedTuple):
+    """What arrives in the bucket when a file is uploaded: under which key, and from when (ns) its content may be."""
+
+    key: str
+    moments: frozenset[int]
+
+
 class Waiting:
     """Names that changed here and may be told of only when they are in the bucket."""
 
     def __init__(self) -> None:
         self._since: dict[str, float] = {}
+        self._uploads: dict[str, Upload] = {}  # as they were seen last
 
     def __bool__(self) -> bool:
         return bool(self._since)
@@ -186,9 +202,17 @@ class Waiting:
     def newest(self) -> list[str]:
         return list(self._since)[-HELD_MAX:]
 
-    def drop(self, names: Iterable[str]) -> None:
+    def below(self, folder: str) -> list[str]:
+        return [name for name in self._since if name.startswith(folder + "/")]
+
+    def drop(self, names: Iterable[str], now: float) -> dict[str, Upload]:
+        """They are gone; returns those whose upload may have begun."""
+        begun = {}
         for name in names:
-            self._since.pop(name, None)
+            since, upload = self._since.pop(name, now), self._uploads.pop(name, None)
+            if upload and now - since >= UPLOAD_SECONDS:
+                begun[name] = upload
+        return begun
 
     def done(self, config: mounts.Config, now: float) -> Names:
         """Those that wait no longer."""
@@ -196,28 +220,48 @@ class Waiting:
         clean = {}
         for name in settled:
             with contextlib.suppress(ValueError):  # the note is just being written, and may come to say anything
-                note = cache_note(config, name)
+                key, note = cached(config, name)
                 if not is_dirty(config, note):
                     clean[name] = note
+                elif "ModTime" in note:
+                    before = self._uploads.get(name, Upload(key, frozenset())).moments
+                    self._uploads[name] = Upload(key, before | {nanoseconds(note["ModTime"])})
         if clean:
             queued = queued_uploads(config)
             clean = {name: note for name, note in clean.items() if name not in queued}
         for name in clean:
             del self._since[name]
+            self._uploads.pop(name, None)
         return {name: str(note.get("Fingerprint", "")) for name, note in clean.items()}
 
 
-def cache_note(config: mounts.Config, name: str) -> dict[str, Any]:
-    """What the mount tool's cache has noted about a file; empty when it has none. Raises ValueError for half a note."""
+def cached(config: mounts.Config, name: str) -> tuple[str, dict[str, Any]]:
+    """A file's key, and what the mount tool's cache has noted about it: nothing when it has none.
+
+    Raises ValueError for half a note.
+    """
     noted = config.waits_in_cache or {}
     top = Path(config.cache, noted["folder"])
     ends = ["", "." + config.symlinks] if config.symlinks == "rclonelink" else [""]
     for base in top.glob("/".join(["*"] * int(noted["depth"]))):
         for end in ends:
             with contextlib.suppress(OSError):  # not there
-                note: dict[str, Any] = json.loads((base / (name + end)).read_bytes())
-                return note
-    return {}
+                return name + end, json.loads((base / (name + end)).read_bytes())
+    return name, {}
+
+
+def cache_note(config: mounts.Config, name: str) -> dict[str, Any]:
+    """What the mount tool's cache has noted about a file. Raises ValueError for half a note."""
+    return cached(config, name)[1]
+
+
+def nanoseconds(moment: str) -> int:
+    """Since 1970, of a moment in RFC 3339, with up to nine digits of a second as Go writes it. Raises ValueError."""
+    found = re.fullmatch(r"([\d-]{10}T[\d:]{8})(?:\.(\d{1,9}))?(?:Z|([+-]\d\d:\d\d))", moment)
+    if not found:
+        raise ValueError(f"{moment!r} is no moment")
+    seconds = datetime.datetime.fromisoformat(found[1] + (found[3] or "+00:00")).timestamp()
+    return int(seconds) * 10**9 + int((found[2] or "").ljust(9, "0"))
 
 
 def is_dirty(config: mounts.Config, note: dict[str, Any]) -> bool:
@@ -240,6 +284,19 @@ def ask_mount(config: mounts.Config, what: str, question: dict[str, Any] | None 
         return json.loads(mounts.tell_mount(config, "POST", request, question, seconds))
     except (KeyError, ValueError, http.client.HTTPException) as error:
         raise ConnectionError(f"{config.path}: the mount doesn't answer ({error})")
+
+
+def has_arrived(config: mounts.Config, upload: Upload) -> bool:
+    """Whether an object is what this host has uploaded: rclone notes when a file's content is from. Raises OSError."""
+    asked = {"fs": (config.remote_control or {})["remote"], "remote": upload.key, "opt": {"metadata": True}}
+    found = ask_mount(config, "look", asked)["item"] or {}
+    moment = (found.get("Metadata") or {}).get("mtime")
+    return moment is not None and nanoseconds(moment) in upload.moments
+
+
+def delete_arrived(config: mounts.Config, upload: Upload) -> None:
+    """Delete an object without asking whether the mount knows it. Raises OSError."""
+    ask_mount(config, "delete", {"fs": (config.remote_control or {})["remote"], "remote": upload.key})
 
 
 def read_ahead(config: mounts.Config) -> None:
@@ -517,6 +574,17 @@ class Check(NamedTuple):
         return self._replace(due=self.since + CALM_SECONDS)
 
 
+class Left(NamedTuple):
+    """An upload that was called off, and may have left something in the bucket."""
+
+    upload: Upload
+    since: float
+    tries: int = 0
+
+    def due(self) -> float:
+        return self.since + LEFT_SECONDS[self.tries]
+
+
 class Directory:
     """One mount of this host: notices what changes through it, and forgets what changed elsewhere."""
 
@@ -532,9 +600,11 @@ class Directory:
         self._queued: Names = {}  # heard of, and not forgotten yet
         self._told: queue.SimpleQueue[Names | None] = queue.SimpleQueue()  # where to look for directories to watch
         self._checks: dict[str, Check] = {}
+        self._left: dict[str, Left] = {}
+        self._swept: queue.SimpleQueue[str] = queue.SimpleQueue()  # names of which something was left
         self._news = threading.Condition()
         self._holding = threading.Lock()  # two that open a file would wait for each other
-        for work in (self._watch, self._keep, self._obey, self._check):
+        for work in (self._watch, self._keep, self._obey, self._check, self._sweep):
             threading.Thread(target=self._for_ever, args=(work,), daemon=True).start()
 
     def _for_ever(self, work: Callable[[], None]) -> None:
@@ -708,6 +778,27 @@ class Directory:
                     self._notice(config, state.fuse.id, inotify.Tree(config.path, notify), notify)
         time.sleep(1)
 
+    def _sweep(self) -> None:
+        """Delete what uploads that were called off have left in the bucket: names that are gone would come back."""
+        with self._news:
+            self._news.wait_for(lambda: self._left, 60)
+            now = time.monotonic()
+            due = {name: left for name, left in self._left.items() if left.due() <= now}
+        for name, left in due.items():
+            config = self._config()
+            arrived = has_arrived(config, left.upload)
+            with self._news:
+                if self._left.get(name) is not left:  # it is there again, and replaces what was left
+                    continue
+                self._left[name] = left._replace(tries=left.tries + 1)
+                if arrived or left.tries + 1 == len(LEFT_SECONDS):
+                    del self._left[name]
+            if arrived:
+                delete_arrived(config, left.upload)
+                self._forget({name: None})
+                self._swept.put(name)
+        time.sleep(0.1)
+
     def _notice(self, config: mounts.Config, mount: int, tree: inotify.Tree, notify: inotify.Inotify) -> None:
         self._folders = tree.folders
         tree.add("")
@@ -729,12 +820,22 @@ class Directory:
                 names = tree.names(event)
                 if event.mask & (inotify.IN_DELETE | inotify.IN_MOVED_FROM):
                     gone |= dict.fromkeys(names)
-                    waiting.drop(names)
+                    moved = event.mask & inotify.IN_ISDIR and event.mask & inotify.IN_MOVED_FROM
+                    inside = [name for folder in names for name in waiting.below(folder)] if moved else []
+                    begun = waiting.drop([*names, *inside], now)
                     self._drop_checks(names)
+                    with self._news:
+                        self._left |= {name: Left(upload, now) for name, upload in begun.items()}
+                        self._news.notify_all()
                 else:
                     waiting.add(names, now)
+                    with self._news:
+                        for name in names:
+                            self._left.pop(name, None)
                 if event.mask & (inotify.IN_CREATE | inotify.IN_MOVED_TO) and len(self._made) < NAMES_MAX:
                     self._made.update(dict.fromkeys(names, now))
+            while not self._swept.empty():
+                gone[self._swept.get()] = None
             told = gone | waiting.done(config, time.monotonic())
             self.site.tell(self.name, told, waiting.newest())
             if now - looked >= 1:

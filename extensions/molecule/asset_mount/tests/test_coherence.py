@@ -230,6 +230,31 @@ def test_a_directory_of_several_buckets_is_told_of_too() -> None:
     wait_until(lambda: BED.on(HERE, f"ls {PRIVATE.path}/told.txt 2>/dev/null || true") == "", 5)
 
 
+def test_i4_an_upload_that_was_called_off_leaves_nothing_that_comes_back() -> None:
+    """Files are renamed and deleted while S3 has their content, and has not said so yet."""
+    names = ("off-deleted", "off-moved", "off-again")
+    write = "; ".join(f"echo {name} > {name}" for name in names)
+    BED.on("store1", "systemctl kill --signal=STOP seaweedfs")
+    try:
+        BED.on(HERE, f"cd {IMAGES.path}; {write}; sleep 1.5; rm {names[0]}; mv {names[1]} off-kept; rm {names[2]}")
+        BED.on(HERE, f"cd {IMAGES.path}; ln -s off-kept off-link; sleep 1.5; rm off-link; echo new > {names[2]}")
+    finally:
+        BED.on("store1", "systemctl kill --signal=CONT seaweedfs")
+    for name in ("off-deleted", "off-moved", "off-link.rclonelink"):
+        deleted = f" DELETE /{IMAGES.bucket}/{name}?"
+        wait_until(
+            lambda deleted=deleted: any(deleted in line for line in BED.requests()),
+            explain=lambda deleted=deleted: deleted,
+        )
+    keys = {"off-kept", "off-again"}
+    wait_until(lambda: {key for key in BED.objects(IMAGES.bucket) if key.startswith("off-")} == keys)
+    look_anew(*WEBSERVERS)
+    listed = f"cd {IMAGES.path}; ls | grep ^off-; cat off-kept off-again"
+    for host in WEBSERVERS:
+        wait_until(lambda host=host: BED.on(host, listed) == "off-again\noff-kept\noff-moved\nnew\n")
+    BED.on(HERE, f"cd {IMAGES.path}; rm off-kept off-again")
+
+
 @contextmanager
 def uploads_beside() -> Iterator[None]:
     """Others upload files into the same directory, so that it is listed again and again."""

@@ -169,6 +169,50 @@ def test_t21_half_a_note_is_no_word_that_a_file_is_in_the_bucket(config, monkeyp
     assert waiting.done(config, 103.0) == {"half": "1,abc"}
 
 
+def test_i4_of_what_is_removed_while_it_may_be_uploaded_it_is_known_what_may_arrive(config, monkeypatch):
+    monkeypatch.setattr(_coherence, "queued_uploads", lambda _config: set())
+    waiting = _coherence.Waiting()
+    waiting.add(["d/slow", "link", "soon", "done"], 100.0)
+    Path(config.cache, "vfsMeta/store/bucket/d").mkdir()
+    note(config, "d/slow", Dirty=True, ModTime="2026-11-29T02:36:59.05999017Z")
+    note(config, "link.rclonelink", Dirty=True, ModTime="2026-11-29T03:37:00+01:00")
+    note(config, "soon", Dirty=True, ModTime="2026-11-29T02:37:00Z")
+    note(config, "done", Dirty=False)
+    waiting.done(config, 100.4)
+    note(config, "d/slow", Dirty=True, ModTime="2026-11-29T02:37:01.5Z")
+    waiting.done(config, 100.4)
+    assert waiting.drop(["soon"], 100.5) == {}, "its upload hasn't begun"
+    assert waiting.below("d") == ["d/slow"]
+    second = 1795919820 * 10**9
+    assert waiting.drop(["d/slow", "link", "done", "other"], 101.0) == {
+        "d/slow": _coherence.Upload("d/slow", frozenset({second - 940009830, second + 15 * 10**8})),
+        "link": _coherence.Upload("link.rclonelink", frozenset({second})),
+    }
+    assert waiting.drop(["d/slow"], 101.0) == {}
+
+
+@pytest.mark.parametrize(
+    ("item", "arrived"),
+    [
+        (None, False),
+        ({"Size": 3}, False),
+        ({"Metadata": {"mtime": "2026-11-29T02:37:00.000000001Z"}}, True),
+        ({"Metadata": {"mtime": "2026-11-29T02:37:00.000000002Z"}}, False),
+    ],
+)
+def test_i4_only_what_this_host_has_uploaded_itself_is_taken_for_it(config, monkeypatch, item, arrived):
+    monkeypatch.setattr(_coherence, "ask_mount", lambda _config, _what, _asked: {"item": item})
+    ours = config._replace(remote_control={"remote": "store:bucket"})
+    upload = _coherence.Upload("a", frozenset({_coherence.nanoseconds("2026-11-29T02:37:00.000000001Z")}))
+    assert _coherence.has_arrived(ours, upload) == arrived
+
+
+@pytest.mark.parametrize("moment", ["", "2026-11-29", "2026-13-29T02:37:00Z", "2026-11-29T02:37:00"])
+def test_what_is_no_moment_is_an_error(moment):
+    with pytest.raises(ValueError, match=r"no moment|month"):
+        _coherence.nanoseconds(moment)
+
+
 def test_what_one_peer_has_yet_to_be_told_is_gathered_and_too_much_becomes_everything():
     unsent = _coherence.Unsent()
     assert unsent.take(0) == ({}, {})
