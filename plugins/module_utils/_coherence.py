@@ -63,9 +63,7 @@ REFRESH_SECONDS = 600.0  # a site's directories may be many
 REFRESH_EVERY = 1800.0
 BATCH_SECONDS = (0.05, 1.0)  # how long changes are gathered: for one name, and at most
 SETTLE_SECONDS = 0.3  # after close(2), the mount tool learns of it a little later
-UPLOAD_SECONDS = (
-    0.7  # how long a file waits for its upload at least: rclone's --vfs-write-back, less what a notice takes
-)
+UPLOAD_SECONDS = 0.7  # a file waits for longer than this: rclone's --vfs-write-back, less what a notice takes
 LEFT_SECONDS = (0.5, 3.0, 15.0)  # when to look for what an upload that was called off has left, after that
 # When to try again to have a mount forget: rclone keeps what is read just now. One that was opened before, and is read
 # for the first time after it was forgotten, comes back: only what stays forgotten for CALM_SECONDS is.
@@ -778,6 +776,19 @@ class Directory:
                     self._notice(config, state.fuse.id, inotify.Tree(config.path, notify), notify)
         time.sleep(1)
 
+    def _sweep_later(self, begun: dict[str, Upload], now: float) -> None:
+        if begun:
+            with self._news:
+                self._left |= {name: Left(upload, now) for name, upload in begun.items()}
+                self._news.notify_all()
+
+    def _drop_left(self, names: list[str]) -> None:
+        """They are there again, and their uploads replace what was left."""
+        if self._left:  # only who notices adds to it, which is who asks here
+            with self._news:
+                for name in names:
+                    self._left.pop(name, None)
+
     def _sweep(self) -> None:
         """Delete what uploads that were called off have left in the bucket: names that are gone would come back."""
         with self._news:
@@ -790,9 +801,10 @@ class Directory:
             with self._news:
                 if self._left.get(name) is not left:  # it is there again, and replaces what was left
                     continue
-                self._left[name] = left._replace(tries=left.tries + 1)
                 if arrived or left.tries + 1 == len(LEFT_SECONDS):
                     del self._left[name]
+                else:
+                    self._left[name] = left._replace(tries=left.tries + 1)
             if arrived:
                 delete_arrived(config, left.upload)
                 self._forget({name: None})
@@ -824,14 +836,10 @@ class Directory:
                     inside = [name for folder in names for name in waiting.below(folder)] if moved else []
                     begun = waiting.drop([*names, *inside], now)
                     self._drop_checks(names)
-                    with self._news:
-                        self._left |= {name: Left(upload, now) for name, upload in begun.items()}
-                        self._news.notify_all()
+                    self._sweep_later(begun, now)
                 else:
                     waiting.add(names, now)
-                    with self._news:
-                        for name in names:
-                            self._left.pop(name, None)
+                    self._drop_left(names)
                 if event.mask & (inotify.IN_CREATE | inotify.IN_MOVED_TO) and len(self._made) < NAMES_MAX:
                     self._made.update(dict.fromkeys(names, now))
             while not self._swept.empty():
