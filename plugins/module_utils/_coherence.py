@@ -64,6 +64,7 @@ REFRESH_EVERY = 1800.0
 BATCH_SECONDS = (0.05, 1.0)  # how long changes are gathered: for one name, and at most
 SETTLE_SECONDS = 0.3  # after close(2), the mount tool learns of it a little later
 UPLOAD_SECONDS = 0.7  # a file waits for longer than this: rclone's --vfs-write-back, less what a notice takes
+GONE_SECONDS = 2.0  # a file is away from the mount tool's cache before the kernel says that it was deleted
 LEFT_SECONDS = (0.5, 3.0, 15.0)  # when to look for what an upload that was called off has left, after that
 # When to try again to have a mount forget: rclone keeps what is read just now. One that was opened before, and is read
 # for the first time after it was forgotten, comes back: only what stays forgotten for CALM_SECONDS is.
@@ -188,6 +189,7 @@ class Waiting:
     def __init__(self) -> None:
         self._since: dict[str, float] = {}
         self._uploads: dict[str, Upload] = {}  # as they were seen last
+        self._gone: dict[str, float] = {}  # which of them are in the cache no longer, and since when
 
     def __bool__(self) -> bool:
         return bool(self._since)
@@ -207,6 +209,7 @@ class Waiting:
         """They are gone; returns those whose upload may have begun."""
         begun = {}
         for name in names:
+            self._gone.pop(name, None)
             since, upload = self._since.pop(name, now), self._uploads.pop(name, None)
             if upload and now - since >= UPLOAD_SECONDS:
                 begun[name] = upload
@@ -219,9 +222,14 @@ class Waiting:
         for name in settled:
             with contextlib.suppress(ValueError):  # the note is just being written, and may come to say anything
                 key, note = cached(config, name)
-                if not is_dirty(config, note):
+                if not note and name in self._uploads:
+                    # Deleted or renamed, as we are about to hear; or uploaded, and evicted from the cache.
+                    if now - self._gone.setdefault(name, now) >= GONE_SECONDS:
+                        clean[name] = note
+                elif not is_dirty(config, note):
                     clean[name] = note
                 elif "ModTime" in note:
+                    self._gone.pop(name, None)
                     before = self._uploads.get(name, Upload(key, frozenset())).moments
                     self._uploads[name] = Upload(key, before | {nanoseconds(note["ModTime"])})
         if clean:
@@ -230,6 +238,7 @@ class Waiting:
         for name in clean:
             del self._since[name]
             self._uploads.pop(name, None)
+            self._gone.pop(name, None)
         return {name: str(note.get("Fingerprint", "")) for name, note in clean.items()}
 
 

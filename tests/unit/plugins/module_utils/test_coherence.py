@@ -191,6 +191,27 @@ def test_i4_of_what_is_removed_while_it_may_be_uploaded_it_is_known_what_may_arr
     assert waiting.drop(["d/slow"], 101.0) == {}
 
 
+def test_i4_what_is_away_from_the_cache_may_be_deleted_and_is_waited_for_until_the_kernel_says_so(config, monkeypatch):
+    monkeypatch.setattr(_coherence, "queued_uploads", lambda _config: set())
+    waiting = _coherence.Waiting()
+    names = ("deleted", "evicted", "again")
+    waiting.add(names, 100.0)
+    for name in names:
+        note(config, name, Dirty=True, ModTime="2026-11-29T02:37:00Z")
+    assert waiting.done(config, 101.0) == {}
+    for name in names:
+        Path(config.cache, "vfsMeta/store/bucket", name).unlink()
+    assert waiting.done(config, 101.1) == {}
+    note(config, "again", Dirty=True, ModTime="2026-11-29T02:37:02Z")
+    assert waiting.done(config, 101.2) == {}
+    assert list(waiting.drop(["deleted"], 101.2)) == ["deleted"]
+    Path(config.cache, "vfsMeta/store/bucket/again").unlink()
+    assert waiting.done(config, 101.1 + _coherence.GONE_SECONDS) == {"evicted": ""}
+    assert waiting.newest() == ["again"]
+    assert waiting.done(config, 101.2 + 2 * _coherence.GONE_SECONDS) == {"again": ""}
+    assert not waiting
+
+
 @pytest.mark.parametrize(
     ("item", "arrived"),
     [
