@@ -186,13 +186,18 @@ def put(task: Task) -> Run:
     return measure([floor(task, "put", f"{task.work}/tree/images", task.bucket)], {**PATHS, **task.place.env})
 
 
+def list_bucket(task: Task) -> Run:
+    """A floor: what the bucket has is listed, no manifest is read."""
+    return measure([floor(task, "list", task.bucket)], {**PATHS, **task.place.env})
+
+
 def floor(task: Task, *words: str) -> list[str]:
     return [sys.executable, str(FLOORS), task.endpoint, *words]
 
 
 OURS, BOTO3, UPLOAD = "asset_sync", "asset_sync without obstore", "floor: upload only"
 RCLONE, S3_SYNC, AWS, S5CMD = "rclone copy, tar, rclone sync", "aws s3 cp, tar, s3_sync", "aws s3", "s5cmd"
-FETCH, PUT = "floor: fetch and inflate", "floor: put from memory"
+FETCH, PUT, LIST = "floor: fetch and inflate", "floor: put from memory", "floor: list the bucket"
 CONTENDERS: dict[str, Contender] = {
     OURS: asset_sync,
     BOTO3: with_boto3,

@@ -1,11 +1,12 @@
 # Copyright (c) adt.assets contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Half of the work by itself, which no way can be faster than. Keys come from the environment.
+"""Parts of the work by themselves, which no way can be faster than. Keys come from the environment.
 
 floors.py ENDPOINT fetch s3://BUCKET/KEY      # read an archive and unpack it, write nothing
 floors.py ENDPOINT upload FOLDER BUCKET       # put the files of a folder, check nothing
 floors.py ENDPOINT put FOLDER BUCKET          # put as many bytes under the same names from memory, read no file
+floors.py ENDPOINT list BUCKET                # list what is in a bucket, read no manifest
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from pathlib import Path
 import boto3
 import obstore
 
+from ansible_collections.adt.assets.plugins.module_utils._crew import connections
 from ansible_collections.adt.assets.plugins.module_utils._inflate import Limits, inflate
 from ansible_collections.adt.assets.plugins.module_utils._remote import RemoteFile
 from ansible_collections.adt.assets.plugins.module_utils._store import Store, client_config
 
-CONNECTIONS = 32
 MEMORY = 1 << 20  # more than the largest file that is put from memory
 
 
@@ -45,24 +46,27 @@ def upload(store: Store, folder: Path, bucket: str, body: Callable[[Path], bytes
         obstore.put(there, path.relative_to(folder).as_posix(), body(path), use_multipart=False)
 
     paths = [path for path in folder.rglob("*") if path.is_file()]
-    started = time.monotonic()
-    with ThreadPoolExecutor(CONNECTIONS) as pool:
+    with ThreadPoolExecutor(connections(store.round_trip())) as pool:
         for _done in pool.map(put, paths):
             pass
-    print(time.monotonic() - started)
 
 
 def main() -> None:
-    """Do one of the halves, or the put alone."""
+    """Do one part, and say how many seconds it took without the start of a process."""
     endpoint, what, *words = sys.argv[1:]
     store = Store(boto3.client("s3", endpoint_url=endpoint, config=client_config("auto")))
+    started = time.monotonic()
     if what == "fetch":
         fetch(store, words[0])
+    elif what == "list":
+        for _object in store.list(words[0]):
+            pass
     elif what == "upload":
         upload(store, Path(words[0]), words[1], Path.read_bytes)
     else:
         noise = os.urandom(MEMORY)
         upload(store, Path(words[0]), words[1], lambda path: noise[: path.stat().st_size])
+    print(time.monotonic() - started)
 
 
 if __name__ == "__main__":
