@@ -25,7 +25,8 @@ from ansible_collections.adt.assets.plugins.module_utils._upload import md5
 
 pytest_plugins = ["assets"]
 SOAK = bool(os.environ.get("ADT_SOAK"))
-KILLS, FILES = (500, 10_000) if SOAK else (2, 1_000)
+# 500 kills in two series, which can run side by side.
+SERIES, KILLS, FILES = ((5, 6), 250, 10_000) if SOAK else ((5,), 2, 1_000)
 # The part of the files that changes from backup to backup: so much that a run is mostly killed while it writes.
 CHANGED = 0.2
 
@@ -79,8 +80,9 @@ class Site:
             assets.delete(deleted)
 
 
-def test_t1_one_run_after_a_kill_converges(assets, s3_options, bed, tmp_path):
-    rng = random.Random(5)
+@pytest.mark.parametrize("seed", SERIES)
+def test_t1_one_run_after_a_kill_converges(assets, s3_options, bed, tmp_path, seed):
+    rng = random.Random(seed)
     site, options = Site(rng), {**s3_options, "endpoint_url": bed["S3_DIRECT"]}
     backup, span, began, number, kills, wrote = tmp_path / "backup.tar", 0.0, time.monotonic(), 0, 0, 0
     while kills < KILLS:
@@ -115,5 +117,8 @@ def test_t1_one_run_after_a_kill_converges(assets, s3_options, bed, tmp_path):
                 assert assets.client.get_object(Bucket=assets.bucket, Key=key)["Body"].read() == body
         if kills % 10 == 9:
             assert not assets.sync(backup, backup_time=when, prune=True)["changed"]
-            print(f"T1: {kills} kills, {wrote} of them while it wrote, {time.monotonic() - began:.0f} s", flush=True)
-    print(f"T1: {kills} of {kills} kills of a run of {FILES} files converged, {wrote} were killed while they wrote")
+            print(
+                f"T1: {kills} kills with seed {seed}, {wrote} of them while it wrote, {time.monotonic() - began:.0f} s",
+                flush=True,
+            )
+    print(f"T1: {kills} of {kills} kills with seed {seed} converged, of a run of {FILES} files, {wrote} while it wrote")
