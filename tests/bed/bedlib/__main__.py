@@ -138,6 +138,7 @@ def clean_cache() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bed", description="The test bed: hosts with systemd, and an S3 server.")
+    default = os.environ.get("ADT_BED", "test")
     commands = parser.add_subparsers(dest="command", required=True)
     texts = {
         "up": "start the bed, or what is missing of it",
@@ -148,7 +149,7 @@ def arguments() -> argparse.Namespace:
     }
     for command, text in texts.items():
         sub = commands.add_parser(command, help=text)
-        sub.add_argument("--name", default="test", help="name of the bed (default: test)")
+        sub.add_argument("--name", default=default, help="name of the bed (default: $ADT_BED, else test)")
         if command == "up":
             for group, count in SIZE.items():
                 number = sub.add_argument(f"--{group}", type=int, choices=range(1, MOST + 1), metavar="NUMBER")
