@@ -209,6 +209,7 @@ CONTENDERS: dict[str, Contender] = {
     FETCH: fetch_and_inflate,
     UPLOAD: upload,
     PUT: put,
+    LIST: list_bucket,
 }
 SHORT = {
     "ours": OURS, "boto3": BOTO3, "rclone": RCLONE, "extract": "rclone archive extract", "s5cmd": S5CMD, "aws": AWS,

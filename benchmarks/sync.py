@@ -25,16 +25,16 @@ from typing import Optional
 import corpora
 import report
 import rst
-from contenders import CONTENDERS, FETCH, LIST, OURS, RCLONE, SHORT, Task, claim, list_bucket
+from contenders import CONTENDERS, FETCH, LIST, OURS, RCLONE, SHORT, Task, claim
 from measure import Failed, Run
 from places import BED, Place, in_memory, seaweedfs
 from report import AGAIN, Case, Results
 
 GUIDE = Path(__file__).resolve().parent.parent / "docs/docsite/rst/guide_speed.rst"
-HALVES = ["fetch", "upload"]
 FAST = ["ours", "boto3", "rclone", "s5cmd"]
 EVERYONE = list(SHORT)
 PEERS = [name for name in EVERYONE if SHORT[name] not in report.FLOORS]
+HALVES = [name for name in EVERYONE if SHORT[name] in report.HALVES]
 DIRECTORY = "directory of 100,000 files"
 # Corpus, place, delay in milliseconds, and who takes part.
 CASES = [
@@ -100,7 +100,7 @@ class Bench:
             if again:
                 self.note(case, files, who + AGAIN, CONTENDERS[who](task))
             if again and who == OURS:
-                self.note(case, files, LIST, list_bucket(task))
+                self.note(case, files, LIST, CONTENDERS[LIST](task))
             arrived = task.place.remove(task.bucket)
             if who != FETCH and arrived != files:
                 raise Failed(f"it brought {arrived} of {files} files")
