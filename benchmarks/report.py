@@ -60,6 +60,11 @@ class Results:
         ratios = [ratio for half in HALVES if (ratio := self.ratio(case, half, against)) is not None]
         return min(ratios, default=None)
 
+    def in_turn(self, case: Case) -> Optional[float]:
+        """Seconds of both halves of the work, one after the other; None where one was not run."""
+        walls = [run.wall for half in HALVES if (run := self.best(case, half))]
+        return sum(walls) if len(walls) == len(HALVES) else None
+
 
 def table(results: Results) -> str:
     """Every case with its contenders: the best of the runs, and the largest memory of all."""
@@ -86,7 +91,7 @@ def requests_table(results: Results) -> str:
 
 class Target(NamedTuple):
     """``least``: a ratio that must be reached; else a value that must not be exceeded. ``allowed``: what a run of the
-    floor alone would have, the best that there can be.
+    floor alone would have, the best that there can be. ``in_turn``: what both floors would have, one after the other.
     """
 
     number: str
@@ -95,6 +100,7 @@ class Target(NamedTuple):
     bound: float
     least: bool = True
     allowed: Optional[float] = None
+    in_turn: Optional[float] = None
 
     @property
     def met(self) -> Optional[bool]:
@@ -109,7 +115,9 @@ def targets(results: Results) -> list[Target]:
 
     def faster(number: str, where: str, case: Case, name: str, bound: float, *, called: str = "") -> Target:
         ratio, allowed = results.ratio(case, OURS, name), results.allowed(case, name)
-        return Target(number, f"{where}: times faster than {called or name}", ratio, bound, allowed=allowed)
+        both, theirs = results.in_turn(case), results.best(case, name)
+        in_turn = theirs.wall / both if both and theirs else None
+        return Target(number, f"{where}: times faster than {called or name}", ratio, bound, True, allowed, in_turn)
 
     large = Case("64MB", "in memory", 0)
 
@@ -178,7 +186,25 @@ def frugality(results: Results) -> list[Target]:
 
 
 def limits(results: Results) -> str:
-    """What the least costs by itself: no way that uses these parts can go below."""
+    """What the least costs by itself, and how far from it we are."""
+    return "\n".join(text for text in (_limits_of_time(results), _limits_of_cpu(results)) if text)
+
+
+def _limits_of_time(results: Results) -> str:
+    shares = []
+    for case in results.runs:
+        ours, both = results.best(case, OURS), results.in_turn(case)
+        if ours and both:
+            shares.append(f"{ours.wall / both:.2f} ({case})")
+    if not shares:
+        return ""
+    return (
+        f"What limits P1 to P4: {OURS} takes so many times as long as both floors in turn: {', '.join(shares)}. Less "
+        "than 1 needs cores that are free for one while the other and the store are at work.\n"
+    )
+
+
+def _limits_of_cpu(results: Results) -> str:
     runs = [run for name in (OURS, PUT, FETCH) if (run := results.best(MEMORY, name))]
     if len(runs) < 3:
         return ""
@@ -196,9 +222,8 @@ def targets_table(found: Iterable[Target]) -> str:
     rows = []
     for target in found:
         value = "not measured" if target.value is None else f"{target.value:.2f}"
-        allowed = "" if target.allowed is None else f"{target.allowed:.2f}"
+        floors = ["" if floor is None else f"{floor:.2f}" for floor in (target.allowed, target.in_turn)]
         met = {True: "met", False: "**not met**", None: ""}[target.met]
-        rows.append(
-            [target.number, target.what, f"{'≥' if target.least else '≤'} {target.bound:g}", value, allowed, met]
-        )
-    return rst.table(["", "What", "Target", "Measured", "The floor alone", ""], rows)
+        bound = f"{'≥' if target.least else '≤'} {target.bound:g}"
+        rows.append([target.number, target.what, bound, value, *floors, met])
+    return rst.table(["", "What", "Target", "Measured", "The floor alone", "Both floors in turn", ""], rows)
