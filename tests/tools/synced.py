@@ -33,6 +33,13 @@ def state(host: str) -> dict:
     return json.loads(BED.on(host, f"{PROGRAM} state"))
 
 
+def is_synced(host: str) -> bool:
+    """Whether something of the sync is on a webserver."""
+    there = BED.on(host, f"ls -d /etc/systemd/system/{UNIT}.service {ROOT}/.stfolder {ROOT}/.stignore", check=False)
+    running = BED.on(host, f"systemctl is-active {UNIT}; pgrep syncthing", check=False)
+    return bool(there) or running.strip() not in ("inactive", "unknown")
+
+
 def tree(host: str) -> dict[str, str]:
     """What a webserver's webroot holds, but for what is its own."""
     return webroot(host, *OWN)

@@ -10,7 +10,7 @@ from subprocess import PIPE, run
 
 import pytest
 from scenario import BED, WEBSERVERS, Directory, in_front, recap, wait_until
-from synced import HERE, ROOT, THERE, UNIT, state, tree
+from synced import HERE, ROOT, SETTINGS, THERE, UNIT, is_synced, state, tree
 
 SITE = "www.synced.example.com"
 WEBROOT = Directory(ROOT, "www-synced-example-com-assets-whole-webroot")
@@ -32,12 +32,6 @@ VARIABLES = {
 }
 NOTHING = "there is nothing left to sync"
 ALL = WEBSERVERS[:3]
-
-
-def is_synced(host: str) -> bool:
-    there = BED.on(host, f"ls -d /etc/systemd/system/{UNIT}.service {ROOT}/.stfolder {ROOT}/.stignore", check=False)
-    running = BED.on(host, f"systemctl is-active {UNIT}; pgrep syncthing", check=False)
-    return bool(there) or running.strip() not in ("inactive", "unknown")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -68,12 +62,14 @@ def test_h20_while_deletes_are_held_nothing_is_changed_anywhere() -> None:
     before = tree(HERE)
     BED.on(THERE, f"rm -rf /var/tmp/held; cp -a {ROOT}/files /var/tmp/held; rm -rf {ROOT}/files/*")
     wait_until(lambda: state(THERE)["held_files"] > 0, 60)
-    refused = BED.playbook("adt.assets.deploy", VARIABLES, check=False)
-    assert refused.returncode
-    assert f"on {THERE}, and held back from the other webservers" in " ".join(refused.stdout.split())
-    for host in ALL:
-        assert state(host)["running"]
-        assert in_front(host, WEBROOT) == ""
+    no_more = {"assets_settings": {**SETTINGS["assets_settings"], "sync_webroots": 0}}
+    for variables in (VARIABLES, no_more):
+        refused = BED.playbook("adt.assets.deploy", variables, check=False)
+        assert refused.returncode
+        assert f"on {THERE}, and held back from the other webservers" in " ".join(refused.stdout.split())
+        for host in ALL:
+            assert state(host)["running"]
+            assert in_front(host, WEBROOT) == ""
     BED.on(THERE, f"cp -a --no-clobber /var/tmp/held/. {ROOT}/files/")
     wait_until(lambda: [tree(host) for host in ALL] == [before] * 3 and not state(THERE)["held_files"], 30)
 
