@@ -115,6 +115,7 @@ def stages() -> list[Stage]:
         molecule("deploy", "rclone"),
         # The playbooks are the same for every tool: test_mind_changed.py has them take s3fs there and back under load.
         molecule("deploy", "s3fs", group=LONG),
+        molecule("webroot_sync", "rclone"),
         *(molecule("asset_mount", tool) for tool in ("rclone", "s3fs", "goofys", "geesefs")),
         molecule("wordpress", "rclone"),
         molecule("webroot_backup", "rclone"),
@@ -129,7 +130,6 @@ def stages() -> list[Stage]:
         ),
         pytest("bed", "bed", "tests/bed", bed=True),
         molecule("asset_store", "rclone"),
-        molecule("webroot_sync", "rclone"),  # last: its third webserver stays
     ]
 
 
