@@ -15,13 +15,15 @@ import pytest
 from lab import TESTS
 from scenario import BED, WEBSERVERS, wait_until, webroot
 
-HERE, THERE, BEYOND = WEBSERVERS[:3]
+ALL = WEBSERVERS[:3]
+HERE, THERE, BEYOND = ALL
 ROOT = "/var/www/html"
 UNIT = "adt-webroot-sync"
 PROGRAM = "python3 -I /usr/local/lib/adt-webroot-sync/webroot_sync.py"
 CONVERGE = str(TESTS.parent / "extensions/molecule/webroot_sync/converge.yml")
 OWN = ["img[1]", "a b", "!x", "#x", "wp-content/uploads", "wp-content/cache"]
 SETTINGS = {"assets_settings": {"persist_assets_to_cloud": 0, "build_archive_choice": "hourly", "sync_webroots": 1}}
+NO_MORE = {"assets_settings": {**SETTINGS["assets_settings"], "sync_webroots": 0}}
 QUIET_SECONDS = 10  # whatever would be passed on, has been by then
 # All but what is mounted, as it is for those who may not delete there.
 SYNCED = " ".join(
@@ -51,7 +53,7 @@ def play(action: str) -> str:
 
 def trees() -> list[dict[str, str]]:
     with ThreadPoolExecutor() as threads:
-        return list(threads.map(tree, WEBSERVERS[:3]))
+        return list(threads.map(tree, ALL))
 
 
 def differences() -> str:
@@ -79,7 +81,7 @@ def in_order() -> Iterator[None]:
     """The test ends with webroots that are the same, and nothing held."""
     yield
     wait_for_the_same()
-    for host in WEBSERVERS[:3]:  # what Syncthing can't do at once, as a file changes again, it tries once more
+    for host in ALL:  # what Syncthing can't do at once, as a file changes again, it tries once more
         wait_until(lambda host=host: is_in_order(state(host)), 15, lambda host=host: f"{host}: {state(host)}")
 
 

@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-from scenario import BED, WEBSERVERS, recap
+from scenario import BED, recap
 from synced import (
+    ALL,
     CHANGES,
     CONVERGE,
     HERE,
+    NO_MORE,
     ROOT,
-    SETTINGS,
     THERE,
     has,
     in_order,
@@ -23,9 +24,6 @@ from synced import (
 )
 
 __all__ = ["in_order"]
-
-ALL = WEBSERVERS[:3]
-NO_MORE = {"assets_settings": {**SETTINGS["assets_settings"], "sync_webroots": 0}}
 
 
 def deploy(variables: dict) -> dict[str, dict[str, int]]:

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from subprocess import PIPE, run
 
 import pytest
-from scenario import BED, WEBSERVERS, Directory, in_front, recap, wait_until
-from synced import HERE, ROOT, SETTINGS, THERE, UNIT, is_synced, state, tree
+from scenario import BED, Directory, in_front, recap, wait_until
+from synced import ALL, HERE, NO_MORE, ROOT, THERE, UNIT, is_synced, state, tree
 
 SITE = "www.synced.example.com"
 WEBROOT = Directory(ROOT, "www-synced-example-com-assets-whole-webroot")
@@ -31,7 +31,6 @@ VARIABLES = {
     "assets_backup": f"s3://{BACKUPS}/backup.tar.gz",
 }
 NOTHING = "there is nothing left to sync"
-ALL = WEBSERVERS[:3]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -62,8 +61,7 @@ def test_h20_while_deletes_are_held_nothing_is_changed_anywhere() -> None:
     before = tree(HERE)
     BED.on(THERE, f"rm -rf /var/tmp/held; cp -a {ROOT}/files /var/tmp/held; rm -rf {ROOT}/files/*")
     wait_until(lambda: state(THERE)["held_files"] > 0, 60)
-    no_more = {"assets_settings": {**SETTINGS["assets_settings"], "sync_webroots": 0}}
-    for variables in (VARIABLES, no_more):
+    for variables in (VARIABLES, NO_MORE):
         refused = BED.playbook("adt.assets.deploy", variables, check=False)
         assert refused.returncode
         assert f"on {THERE}, and held back from the other webservers" in " ".join(refused.stdout.split())
