@@ -60,10 +60,11 @@ class Results:
         ratios = [ratio for half in HALVES if (ratio := self.ratio(case, half, against)) is not None]
         return min(ratios, default=None)
 
-    def in_turn(self, case: Case) -> Optional[float]:
-        """Seconds of both halves of the work, one after the other; None where one was not run."""
+    def in_turn(self, case: Case, against: str) -> Optional[float]:
+        """How many times as long another took as both halves of the work in turn; None where one was not run."""
         walls = [run.wall for half in HALVES if (run := self.best(case, half))]
-        return sum(walls) if len(walls) == len(HALVES) else None
+        theirs = self.best(case, against)
+        return theirs.wall / sum(walls) if theirs and len(walls) == len(HALVES) else None
 
 
 def table(results: Results) -> str:
@@ -114,10 +115,8 @@ def targets(results: Results) -> list[Target]:
     """What was promised, and what was measured."""
 
     def faster(number: str, where: str, case: Case, name: str, bound: float, *, called: str = "") -> Target:
-        ratio, allowed = results.ratio(case, OURS, name), results.allowed(case, name)
-        both, theirs = results.in_turn(case), results.best(case, name)
-        in_turn = theirs.wall / both if both and theirs else None
-        return Target(number, f"{where}: times faster than {called or name}", ratio, bound, True, allowed, in_turn)
+        title, ratio = f"{where}: times faster than {called or name}", results.ratio(case, OURS, name)
+        return Target(number, title, ratio, bound, True, results.allowed(case, name), results.in_turn(case, name))
 
     large = Case("64MB", "in memory", 0)
 
@@ -191,11 +190,7 @@ def limits(results: Results) -> str:
 
 
 def _limits_of_time(results: Results) -> str:
-    shares = []
-    for case in results.runs:
-        ours, both = results.best(case, OURS), results.in_turn(case)
-        if ours and both:
-            shares.append(f"{ours.wall / both:.2f} ({case})")
+    shares = [f"{ours:.2f} ({case})" for case in results.runs if (ours := results.in_turn(case, OURS)) is not None]
     if not shares:
         return ""
     return (
